@@ -1,0 +1,79 @@
+"""Architectures by name, and the one function that builds them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from onebit.errors import UsageError, unknown_name
+from onebit.methods import get_method
+from onebit.registry import Registry
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A feature map that twin and student share: the output of ``module``, in stage ``stage``."""
+
+    module: str
+    stage: int
+
+
+MODELS: Registry[Callable[..., nn.Module]] = Registry("model")
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of the architectures that match a shell pattern.
+
+    >>> list_models("wrn*")
+    ['wrn22', 'wrn40']
+    """
+    return MODELS.names(pattern)
+
+
+def model_options(name: str) -> dict[str, Any]:
+    """The options that an architecture takes beyond the arguments of :func:`create_model`, with their defaults."""
+    parameters = inspect.signature(MODELS[name]).parameters
+    shared = {"method", "num_classes", "in_channels", "image_size"}
+    return {key: p.default for key, p in parameters.items() if key not in shared}
+
+
+def create_model(
+    name: str,
+    method: str = "rbcn",
+    num_classes: int = 10,
+    in_channels: int = 3,
+    *,
+    image_size: int = 32,
+    method_options: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> nn.Module:
+    """Build an architecture with a method in it.
+
+    Args:
+        name: see :func:`list_models`; method: see :func:`onebit.list_methods`; ``"real"`` gives the full-precision twin.
+        num_classes, in_channels: of the classifier and of the images.
+        image_size: height and width of the images; it picks the stem (3x3 up to 64 pixels, 7x7 with pooling above).
+        method_options: options of the method, such as ``{"kernel_grad": "full"}``.
+        options: of the architecture, such as ``widths=(32, 32, 64, 128)``.
+    Returns:
+        a module (N, in_channels, H, W) -> (N, num_classes) with ``taps``, the feature maps that twin and student share.
+    Raises:
+        UsageError: for unknown names and options (the nearest valid one is named) and impossible sizes.
+
+    >>> create_model("resnet18", "bireal", widths=(32, 32, 64, 128)).taps[-1]
+    Tap(module='stages.3.3', stage=3)
+    """
+    build = MODELS[name]
+    valid = model_options(name)
+    for key in options:
+        if key not in valid:
+            raise unknown_name(f"option of model {name!r}:", key, valid)
+    for label, value in (("num_classes", num_classes), ("in_channels", in_channels), ("image_size", image_size)):
+        if not isinstance(value, int) or value < 1:
+            raise UsageError(f"{label} must be a positive whole number, got {value!r}")
+    bound = get_method(method, **(method_options or {}))
+    return build(bound, num_classes=num_classes, in_channels=in_channels, image_size=image_size, **options)

@@ -1,0 +1,110 @@
+"""The contract of a binary layer: its bits, its scale, its costs, its own loss term, each stated once for everybody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from onebit.errors import UsageError
+from onebit.functional import get_estimator, hard_sign, scale_signs, sign
+
+ScaleGrad = Literal["unit", "scaled"]
+WeightInit = Literal["he", "uniform"]
+
+
+@dataclass(frozen=True)
+class BinaryTerm:
+    """One binary convolution to deploy: bits (+1/-1) and the real scale that multiplies its integer sums."""
+
+    weight: Tensor
+    scale: Tensor
+
+
+class BinaryLayer(nn.Module):
+    """What every layer with binary weights and activations states; mixed into Conv2d and Linear, refined by methods.
+
+    Options that all methods share:
+        estimator: stands in for the derivative of the activation's sign (``clip``, ``bireal``, ``identity``).
+        weight_estimator: the same for the weight's sign.
+        scale_grad: whether the gradient on the weight's sign carries the scale (``scaled``: the chain rule,
+            dL/dsign(W) = scale * dL/dW_eff) or not (``unit``: as in the code that Bi-Real's authors released).
+        init: ``he`` (normal, variance 2 / fan-in) or ``uniform`` (on [0, 1) * 1e-3, Bi-Real's release; ignores init_scale).
+        init_scale: factor on ``he``. Small latent weights flip early in training; 0.1 was measured to train best.
+    """
+
+    weight: nn.Parameter
+    weight_bits: ClassVar[int] = 1
+    activation_bits: ClassVar[int] = 1
+    #: parameter name -> role, by which optimisers group: "binary" (latent weights), "matrix" (RBCN's C), else "real"
+    roles: ClassVar[dict[str, str]] = {"weight": "binary"}
+
+    def configure(
+        self,
+        estimator: str = "bireal",
+        weight_estimator: str = "clip",
+        scale_grad: ScaleGrad = "unit",
+        init: WeightInit = "he",
+        init_scale: float = 0.1,
+    ) -> None:
+        """Take the options and draw the latent weight; called once by the constructors of conv and linear layers."""
+        if scale_grad not in ("unit", "scaled"):
+            raise UsageError(f"scale_grad is 'unit' or 'scaled', not {scale_grad!r}")
+        if init not in ("he", "uniform"):
+            raise UsageError(f"init is 'he' or 'uniform', not {init!r}")
+        self.estimator = get_estimator(estimator)
+        self.weight_estimator = get_estimator(weight_estimator)
+        self.scale_grad, self.init, self.init_scale = scale_grad, init, init_scale
+        self.draw_weight()
+
+    def draw_weight(self) -> None:
+        """Draw the latent weight anew, as ``init`` and ``init_scale`` say."""
+        with torch.no_grad():
+            if self.init == "uniform":
+                self.weight.uniform_(0, 1e-3)
+            else:
+                fan_in = self.weight[0].numel()
+                self.weight.normal_(0, self.init_scale * (2 / fan_in) ** 0.5)
+        self.reset_scale()
+
+    def reset_scale(self) -> None:
+        """Set what is derived from the latent weight at the start (RBCN's C); call it after loading foreign weights."""
+
+    def binary_weight(self) -> Tensor:
+        """The bits that ship, as +1/-1, shape of ``weight``; differentiable through ``weight_estimator``."""
+        return sign(self.weight, self.weight_estimator, exact=True)
+
+    def scale(self) -> Tensor:
+        """The real scale, (C_out, 1, 1) or (1, 1, 1) for convolutions and (C_out,) or (1,) for linear layers."""
+        return self._per_output(self.weight.detach().abs().flatten(1).mean(1))
+
+    def effective_weight(self) -> Tensor:
+        """``binary_weight() * scale()`` in the shape of ``weight``, with the method's gradient to whatever it learns."""
+        signs = self.binary_weight()
+        scale = self._over_weight(self.scale())
+        return scale_signs(signs, scale, through=self._through(scale))
+
+    def penalty(self) -> Tensor | None:
+        """The method's own loss term of this layer, or None."""
+        return None
+
+    def constrain(self) -> None:
+        """Bring parameters back to where the method allows them; training calls it after every optimiser step."""
+
+    def packed(self) -> tuple[BinaryTerm, ...]:
+        """The terms to deploy, whose sum is the layer; one for most methods."""
+        return (BinaryTerm(hard_sign(self.weight.detach()), self.scale().detach()),)
+
+    def _through(self, scale: Tensor) -> Tensor:
+        return scale if self.scale_grad == "scaled" else scale.new_ones(())
+
+    def _per_output(self, values: Tensor) -> Tensor:
+        return values.view(-1, *([1] * (self.weight.dim() - 2)))
+
+    def _over_weight(self, scale: Tensor) -> Tensor:
+        return scale.view(-1, *([1] * (self.weight.dim() - 1)))
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, estimator={self.estimator.name}, scale_grad={self.scale_grad}"

@@ -1,0 +1,53 @@
+"""Names to things: one small registry class for methods, models, estimators and data sets."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from onebit.errors import unknown_name
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """A dictionary from public names to objects of one kind, whose misses name the nearest hit.
+
+    >>> colours = Registry[str]("colour")
+    >>> _ = colours.add("red", "#f00")
+    >>> colours["red"]
+    '#f00'
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._items: dict[str, T] = {}
+
+    def add(self, name: str, item: T) -> T:
+        if name in self._items:
+            raise ValueError(f"{self.kind} {name!r} is registered already")
+        self._items[name] = item
+        return item
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator form of :meth:`add`."""
+        return lambda item: self.add(name, item)
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._items:
+            raise unknown_name(self.kind, name, self._items)
+        return self._items[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._items
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._items))
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def names(self, pattern: str = "*") -> list[str]:
+        """The registered names that match a shell pattern, sorted."""
+        return [name for name in self if fnmatch.fnmatchcase(name, pattern)]

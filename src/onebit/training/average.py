@@ -1,0 +1,35 @@
+"""An exponential moving average of a network's parameters and running statistics."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+
+class MovingAverage:
+    """``average <- decay * average + (1 - decay) * value`` after every step, for every floating tensor of the state."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model, self.decay = model, decay
+        self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        for name, value in self.model.state_dict().items():
+            if value.is_floating_point():
+                self.state[name].lerp_(value, 1 - self.decay)
+            else:
+                self.state[name].copy_(value)
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """The network with the averaged values in it; its own come back afterwards."""
+        own = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        self.model.load_state_dict(self.state)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(own)

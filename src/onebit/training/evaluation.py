@@ -1,0 +1,78 @@
+"""Measuring a network on a split: top-1, top-5, loss, confusion."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from onebit.data import Batches
+
+
+@torch.no_grad()
+def evaluate_model(model: nn.Module, batches: Batches, *, fabric: Any = None, confusion: bool = False) -> dict[str, Any]:
+    """Top-1 and top-5 in percent and the mean cross-entropy of ``model`` on ``batches``.
+
+    Args:
+        model: (N, C, H, W) -> logits (N, classes); left in the mode it was in.
+        fabric: gives precision, and sums the counts over its processes.
+        confusion: also count (true class, predicted class) as nested lists under "confusion".
+    Returns:
+        {"n", "top1", "top5", "loss"}; top5 with fewer than 5 classes counts all of them.
+    """
+    training = model.training
+    model.eval()
+    classes = len(batches.dataset.classes)
+    totals = torch.zeros(4, dtype=torch.float64)
+    table = torch.zeros(classes, classes, dtype=torch.int64)
+    for images, labels in batches.epoch(0):
+        if not len(labels):
+            continue
+        with fabric.autocast() if fabric else contextlib.nullcontext():
+            logits = model(images)
+        logits = logits.float()
+        best = logits.topk(min(5, logits.shape[1]), dim=1).indices
+        hits = best == labels[:, None]
+        loss = F.cross_entropy(logits, labels, reduction="sum")
+        counts = [len(labels), hits[:, 0].sum().item(), hits.any(1).sum().item(), loss.item()]
+        totals += torch.tensor(counts, dtype=torch.float64)
+        if confusion:
+            table += torch.bincount(labels.cpu() * classes + best[:, 0].cpu(), minlength=classes**2).view(classes, classes)
+    model.train(training)
+    if fabric is not None and fabric.world_size > 1:
+        totals = fabric.all_reduce(totals.to(fabric.device), reduce_op="sum").cpu()
+        table = fabric.all_reduce(table.to(fabric.device), reduce_op="sum").cpu()
+    n, top1, top5, loss = totals.tolist()
+    result: dict[str, Any] = {"n": int(n), "top1": 100 * top1 / n, "top5": 100 * top5 / n, "loss": loss / n}
+    if confusion:
+        result["confusion"] = table.tolist()
+    return result
+
+
+@torch.no_grad()
+def example_predictions(model: nn.Module, batches: Batches, count: int = 24) -> dict[str, Tensor]:
+    """Images with the network's answers, half of them right and half wrong as far as there are so many.
+
+    Returns:
+        images uint8 (K, C, H, W), labels (K,), predictions (K,), probabilities (K,).
+    """
+    model.eval()
+    labels, predictions, probabilities = [], [], []
+    for images, truth in batches.epoch(0):
+        probability, prediction = model(images).float().softmax(1).max(1)
+        labels.append(truth.cpu())
+        predictions.append(prediction.cpu())
+        probabilities.append(probability.cpu())
+    truth, prediction, probability = torch.cat(labels), torch.cat(predictions), torch.cat(probabilities)
+    right, wrong = (truth == prediction).nonzero()[:, 0], (truth != prediction).nonzero()[:, 0]
+    wrongs = min(len(wrong), max(count // 2, count - len(right)))
+    chosen = torch.cat([right[: count - wrongs], wrong[:wrongs]])
+    return {
+        "images": batches.raw(chosen),
+        "labels": truth[chosen],
+        "predictions": prediction[chosen],
+        "probabilities": probability[chosen],
+    }

@@ -1,0 +1,295 @@
+"""The training loop: one network, with or without a teacher beside it (RBCN, Algorithm 1)."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from onebit.data import Batches
+from onebit.errors import UsageError
+from onebit.functional import hard_sign
+from onebit.nn import BinaryLayer
+from onebit.training.average import MovingAverage
+from onebit.training.checkpoints import load_checkpoint, load_weights, resume_check, save_checkpoint
+from onebit.training.evaluation import evaluate_model
+from onebit.training.guidance import Guidance
+from onebit.training.metrics import Mean, MetricsLog, now
+from onebit.training.objective import check_finite, gradient_norm, kernel_penalty
+from onebit.training.optimization import make_optimizer, schedule_factor, set_learning_rates
+from onebit.training.progress import Progress
+from onebit.training.recipe import Recipe
+from onebit.training.recipe_files import recipe_to_dict
+from onebit.training.refresh import average_buffers, refresh_batch_norm
+
+
+class Fit:
+    """Trains one network by a recipe into a run folder, and continues where the folder's last checkpoint stands.
+
+    Args:
+        fabric: Lightning Fabric, launched; it gives device, precision and processes.
+        model: the network, on the device; teacher: the frozen twin, or None.
+        train, holdout, refresh: batches to learn from, to measure on (or None), and for the batch-norm refresh.
+        data: what a checkpoint keeps of the data set: num_classes, in_channels, image_size, classes, mean, std.
+        folder: the run folder; role: "teacher" or "student", for the log.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        fabric: Any,
+        model: nn.Module,
+        teacher: nn.Module | None,
+        train: Batches,
+        holdout: Batches | None,
+        refresh: Batches,
+        data: dict[str, Any],
+        folder: Path,
+        role: str,
+        quiet: bool = False,
+    ) -> None:
+        self.recipe, self.fabric, self.model, self.teacher = recipe, fabric, model, teacher
+        self.train, self.holdout, self.refresh = train, holdout, refresh
+        self.data, self.folder, self.role, self.quiet = data, folder, role, quiet
+        self.steps, self.epochs = len(train), recipe.training.epochs
+        self.layers = {n: m for n, m in model.named_modules() if isinstance(m, BinaryLayer)}
+        self.latent = [layer.weight for layer in self.layers.values()]
+        self.guidance: Guidance | None = None
+        if teacher is not None:
+            example = next(iter(train.epoch(0)))[0][:2]
+            self.guidance = Guidance(recipe, model, teacher, example, fabric)
+        self.wrapped, self.optimizer = fabric.setup(model, make_optimizer(model, recipe.optimizer))
+        self.average = MovingAverage(model, recipe.training.ema) if recipe.training.ema else None
+        self.epoch, self.seconds = 0, 0.0
+        self.best: dict[str, float] = {"epoch": 0, "top1": -1.0}
+
+    def run(self) -> dict[str, float]:
+        """Train to the last epoch; returns the best epoch with its hold-out top-1 (or train top-1 without hold-out)."""
+        main = self.fabric.is_global_zero
+        last = self.folder / "checkpoints" / "last.pt"
+        if last.exists():
+            self._resume(last)
+        log = MetricsLog(self.folder) if main else None
+        progress = Progress(self.role, self.epochs, self.steps, self.folder, quiet=self.quiet or not main)
+        if log is not None:
+            log.rewind(self.epoch)
+            if self.epoch == 0:
+                log.write(self._start_record())
+        try:
+            while self.epoch < self.epochs:
+                self.epoch += 1
+                record = self._run_epoch(progress)
+                score = (record["holdout"] or record["train"])["top1"]
+                improved = score > self.best["top1"]
+                if improved:
+                    self.best = {"epoch": self.epoch, "top1": score}
+                if log is not None:
+                    log.write(record)
+                    progress.epoch(record)
+                    self._save("best.pt" if improved else None)
+                self.fabric.barrier()
+            if log is not None:
+                end = {"event": "end", "status": "finished", "best_epoch": self.best["epoch"]}
+                log.write({**end, "best_top1": self.best["top1"], "seconds": self.seconds, "time": now()})
+        finally:
+            progress.close()
+            if log is not None:
+                log.close()
+            if self.guidance is not None:
+                self.guidance.close()
+        if self.average is not None:
+            self.model.load_state_dict(self.average.state)
+        return self.best
+
+    def _run_epoch(self, progress: Progress) -> dict[str, Any]:
+        started = time.perf_counter()
+        signs = {name: layer.weight.detach() >= 0 for name, layer in self.layers.items()}
+        means, ratios, rates, weight = Mean(), Mean(), {}, None
+        self.model.train()
+        mark = time.perf_counter()
+        for step, (images, labels) in enumerate(self.train.epoch(self.epoch - 1)):
+            overall = (self.epoch - 1) * self.steps + step
+            factor = schedule_factor(self.recipe.schedule, overall, self.steps, self.epochs)
+            rates = set_learning_rates(self.optimizer, factor)
+            figures, ratio = self._train_step(images, labels, overall)
+            means.add(figures)
+            if ratio is not None:
+                ratios.add({"ratio": ratio})
+            if step % 10 == 0 or step + 1 == self.steps:
+                seconds, mark = time.perf_counter() - mark, time.perf_counter()
+                progress.step(self.epoch, step + 1, seconds / min(10, step + 1), self.train.batch_size, means.read())
+        train = means.read()
+        train["top1"] *= 100
+        train_seconds = time.perf_counter() - started
+        average_buffers(self.fabric, self.model)
+        before = None
+        if self.recipe.refresh.enabled:
+            before = self._measure()
+            refresh_batch_norm(self.fabric, self.model, self.refresh, self.epoch - 1, self.recipe.refresh)
+            average_buffers(self.fabric, self.model)
+            if self.average is not None:
+                self.average.update()
+        record: dict[str, Any] = {
+            "event": "epoch",
+            "epoch": self.epoch,
+            "step": self.epoch * self.steps,
+            "time": now(),
+            "images_per_second": self.steps * self.train.batch_size / train_seconds,
+            "step_ms": 1000 * train_seconds / self.steps,
+            "lr": rates,
+            "train": train,
+            "holdout": self._measure(),
+            "before_refresh": before,
+            **self._flips(signs),
+            "matrix": self._matrix(),
+        }
+        if self.guidance is not None and self.guidance.discriminators is not None:
+            record["discriminators"] = self.guidance.read_scores()
+            record["gradient_ratio"] = ratios.read().get("ratio")
+            weight = self.guidance.weight(self.epoch / self.epochs)
+            record["adversarial_weight"] = weight
+        record["seconds"] = time.perf_counter() - started
+        self.seconds += record["seconds"]
+        return record
+
+    def _train_step(self, images: Tensor, labels: Tensor, step: int) -> tuple[dict[str, Any], float | None]:
+        """Update D, then W, C and the rest, in the order of Algorithm 1."""
+        self.optimizer.zero_grad(set_to_none=True)
+        seen = self.guidance.look(images) if self.guidance is not None else None
+        terms, logits = self._terms(images, labels, seen, step, train_discriminators=True)
+        ratio = self._probe(terms, step)
+        loss = torch.stack(list(terms.values())).sum()
+        check_finite(terms, self.epoch, step % self.steps + 1)
+        self.fabric.backward(loss)
+        if self.recipe.training.strict_alternation:
+            self._step(lambda role: role != "matrix")
+            self.optimizer.zero_grad(set_to_none=True)
+            again, _ = self._terms(images, labels, seen, step, train_discriminators=False)
+            self.fabric.backward(torch.stack(list(again.values())).sum())
+            self._step(lambda role: role == "matrix")
+        else:
+            self._step(lambda role: True)
+        for layer in self.layers.values():
+            layer.constrain()
+        if self.average is not None:
+            self.average.update()
+        top1 = (logits.detach().argmax(1) == labels).float().mean()
+        return {"loss": loss, **terms, "top1": top1}, ratio
+
+    def _terms(
+        self, images: Tensor, labels: Tensor, seen: Any, step: int, train_discriminators: bool
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        logits = self.wrapped(images)
+        terms = {"task": F.cross_entropy(logits, labels, label_smoothing=self.recipe.training.label_smoothing)}
+        penalty = kernel_penalty(self.model)
+        if penalty is not None:
+            terms["kernel"] = penalty
+        if self.guidance is not None:
+            teacher_logits, teacher_maps = seen
+            maps = self.guidance.student_maps.read() if teacher_maps else []
+            if teacher_maps and train_discriminators:
+                self.guidance.train_discriminators(teacher_maps, maps, step)
+            terms |= self.guidance.terms(logits, maps, teacher_logits, step / (self.steps * self.epochs))
+        return terms, logits
+
+    def _probe(self, terms: dict[str, Tensor], step: int) -> float | None:
+        every = self.recipe.adversarial.probe_every
+        if "adversarial" not in terms or not every or step % every or not self.latent:
+            return None
+        assert self.guidance is not None
+        task = gradient_norm(terms["task"], self.latent)
+        ratio = gradient_norm(terms["adversarial"], self.latent) / max(task, 1e-12)
+        if self.fabric.world_size > 1:
+            ratio = self.fabric.all_reduce(torch.tensor(ratio), reduce_op="mean").item()
+        self.guidance.note_ratio(ratio, self.guidance.weight(step / (self.steps * self.epochs)))
+        return ratio
+
+    def _step(self, chosen: Any) -> None:
+        for group in self.optimizer.param_groups:
+            if not chosen(group["name"]):
+                for parameter in group["params"]:
+                    parameter.grad = None
+        if self.recipe.optimizer.clip_norm:
+            self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=self.recipe.optimizer.clip_norm)
+        self.optimizer.step()
+
+    def _measure(self) -> dict[str, Any] | None:
+        if self.holdout is None:
+            return None
+        with self.average.applied() if self.average is not None else contextlib.nullcontext():
+            return evaluate_model(self.model, self.holdout, fabric=self.fabric)
+
+    def _flips(self, before: dict[str, Tensor]) -> dict[str, Any]:
+        if not before:
+            return {}
+        changed = {n: ((self.layers[n].weight.detach() >= 0) != signs).sum().item() for n, signs in before.items()}
+        sizes = {name: signs.numel() for name, signs in before.items()}
+        per_layer = {name: changed[name] / sizes[name] for name in before}
+        return {"flips": sum(changed.values()) / sum(sizes.values()), "flips_per_layer": per_layer}
+
+    def _matrix(self) -> dict[str, float] | None:
+        matrices = [p.detach().flatten() for m in self.layers.values() if (p := getattr(m, "matrix", None)) is not None]
+        if not matrices:
+            return None
+        every = torch.cat(matrices)
+        share = (every < 0).float().mean().item()
+        return {"min": every.min().item(), "mean": every.mean().item(), "negative_share": share}
+
+    def _start_record(self) -> dict[str, Any]:
+        binary = sum(layer.weight.numel() for layer in self.layers.values())
+        total = sum(p.numel() for p in self.model.parameters())
+        sizes = {"parameters": total, "binary_parameters": binary, "epochs": self.epochs, "steps_per_epoch": self.steps}
+        return {"event": "start", "role": self.role, **sizes, "time": now()}
+
+    def _save(self, also: str | None) -> None:
+        state = {
+            "recipe": recipe_to_dict(self.recipe),
+            "data": self.data,
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "best": self.best,
+            "model": self.model.state_dict(),
+            "ema": self.average.state if self.average is not None else None,
+            "optimizer": self.optimizer.optimizer.state_dict(),
+            "guidance": self.guidance.state_dict() if self.guidance is not None else {},
+        }
+        if also:
+            save_checkpoint(self.folder / "checkpoints" / also, state)
+        save_checkpoint(self.folder / "checkpoints" / "last.pt", state)
+
+    def _resume(self, path: Path) -> None:
+        state = load_checkpoint(path)
+        resume_check(state, self.recipe, path)
+        if state["epoch"] > self.epochs:
+            raise UsageError(f"{path} stands at epoch {state['epoch']}, beyond the recipe's {self.epochs}")
+        load_weights(self.model, state["model"], str(path))
+        self.optimizer.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.state = {k: v.to(self.fabric.device) for k, v in state["ema"].items()}
+        if self.guidance is not None:
+            self.guidance.load_state_dict(state["guidance"])
+        self.epoch, self.seconds, self.best = state["epoch"], state["seconds"], state["best"]
+
+
+def kernel_histograms(model: nn.Module, bins: int = 60) -> dict[str, Any]:
+    """Per binary layer: a histogram of the latent weights, the levels after sign and scale, and the share of +1."""
+    arrays: dict[str, Any] = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, BinaryLayer):
+            weight = layer.weight.detach().float().cpu()
+            limit = max(weight.abs().max().item(), 1e-12)
+            counts = torch.histc(weight, bins, -limit, limit)
+            key = name.replace(".", "/")
+            edges = torch.linspace(-limit, limit, bins + 1)
+            scale = layer.scale().detach().float().cpu().flatten()
+            positive = hard_sign(weight).gt(0).float().mean()
+            arrays |= {f"{key}:edges": edges.numpy(), f"{key}:counts": counts.numpy()}
+            arrays |= {f"{key}:scaled_levels": torch.cat([-scale, scale]).unique().numpy()}
+            arrays[f"{key}:positive"] = positive.numpy()
+    return arrays
+

@@ -1,0 +1,94 @@
+"""What a run writes down while it goes on: JSON lines, TensorBoard where it is installed, and meters for means."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.util
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from onebit.files import write_text
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+class Mean:
+    """Running means of named values; tensors are summed where they are and read once."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Any] = {}
+        self.counts: dict[str, float] = {}
+
+    def add(self, values: dict[str, Any], weight: float = 1.0) -> None:
+        for name, value in values.items():
+            value = value.detach() if isinstance(value, Tensor) else value
+            self.sums[name] = self.sums.get(name, 0.0) + value * weight
+            self.counts[name] = self.counts.get(name, 0.0) + weight
+
+    def read(self) -> dict[str, float]:
+        return {name: float(total) / self.counts[name] for name, total in self.sums.items() if self.counts[name]}
+
+
+class MetricsLog:
+    """``metrics.jsonl`` of a run folder: one JSON object a line, each line on disk before training goes on."""
+
+    def __init__(self, folder: Path, tensorboard: bool = True) -> None:
+        self.path = folder / "metrics.jsonl"
+        self._board = None
+        if tensorboard and importlib.util.find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"))
+
+    def rewind(self, epoch: int) -> None:
+        """Drop what was written after ``epoch`` (a run that was killed is resumed from its last checkpoint)."""
+        if not self.path.exists():
+            return
+        kept = []
+        for line in self.path.read_text().splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if record.get("event") != "end" and record.get("epoch", 0) <= epoch:
+                kept.append(json.dumps(record))
+        write_text(self.path, "".join(line + "\n" for line in kept))
+
+    def write(self, record: dict[str, Any]) -> None:
+        with self.path.open("a") as stream:
+            stream.write(json.dumps(_plain(record)) + "\n")
+        if self._board is not None and record.get("event") == "epoch":
+            for name, value in _scalars(record):
+                self._board.add_scalar(name, value, record["epoch"])
+            self._board.flush()
+
+    def close(self) -> None:
+        if self._board is not None:
+            self._board.close()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value
+
+
+def _scalars(record: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    found = []
+    for key, value in record.items():
+        if isinstance(value, dict):
+            found += _scalars(value, f"{prefix}{key}/")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and key not in ("epoch", "step"):
+            found.append((prefix + key, float(value)))
+    return found

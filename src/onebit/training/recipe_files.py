@@ -1,0 +1,171 @@
+"""Recipes as TOML: read with every key checked, written back resolved."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+import types
+import typing
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from onebit.errors import UsageError, unknown_name
+from onebit.training.recipe import Recipe
+
+T = TypeVar("T")
+
+
+def list_recipes() -> list[str]:
+    """Names of the recipes that ship with the package."""
+    folder = resources.files("onebit.recipes")
+    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """A recipe by its shipped name or from a .toml file, with what it ``extends`` filled in.
+
+    Raises:
+        UsageError: for an unknown name or key (the nearest valid one is named), a value of the wrong type, broken TOML.
+    """
+    return recipe_from_dict(_read(name, ()))
+
+
+def recipe_from_dict(data: dict[str, Any]) -> Recipe:
+    """A recipe from nested dictionaries; missing keys take the defaults."""
+    recipe = _build(Recipe, data, "")
+    check_recipe(recipe)
+    return recipe
+
+
+def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as nested dictionaries of plain values (tuples as lists)."""
+    return json.loads(json.dumps(dataclasses.asdict(recipe)))
+
+
+def recipe_to_toml(recipe: Recipe) -> str:
+    """The resolved recipe as TOML that :func:`load_recipe` reads back to an equal one."""
+    lines: list[str] = []
+    _write_table(recipe_to_dict(recipe), "", lines)
+    return "\n".join(lines) + "\n"
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse values that cannot work, each with one sentence.
+
+    Raises:
+        UsageError: naming the key, its value and what is allowed.
+    """
+    rules = [
+        ("data.batch_size", recipe.data.batch_size, recipe.data.batch_size >= 2, "at least 2 (batch norm needs two images)"),
+        ("data.holdout", recipe.data.holdout, recipe.data.holdout >= 0, "0 or more"),
+        ("data.limit", recipe.data.limit, recipe.data.limit >= 0, "0 or more"),
+        ("training.epochs", recipe.training.epochs, recipe.training.epochs >= 1, "at least 1"),
+        ("training.devices", recipe.training.devices, recipe.training.devices >= 1, "at least 1"),
+        ("training.ema", recipe.training.ema, 0 <= recipe.training.ema < 1, "in [0, 1)"),
+        ("training.label_smoothing", recipe.training.label_smoothing, 0 <= recipe.training.label_smoothing < 1, "in [0, 1)"),
+        ("optimizer.lr", recipe.optimizer.lr, recipe.optimizer.lr > 0, "positive"),
+        ("optimizer.matrix_lr", recipe.optimizer.matrix_lr, recipe.optimizer.matrix_lr >= 0, "0 or more"),
+        ("schedule.step_epochs", recipe.schedule.step_epochs, recipe.schedule.step_epochs >= 1, "at least 1"),
+        ("adversarial.weight", recipe.adversarial.weight, recipe.adversarial.weight >= 0, "0 or more"),
+        ("distillation.temperature", recipe.distillation.temperature, recipe.distillation.temperature > 0, "positive"),
+        ("distillation.weight", recipe.distillation.weight, recipe.distillation.weight >= 0, "0 or more"),
+        ("refresh.fraction", recipe.refresh.fraction, 0 < recipe.refresh.fraction <= 1, "in (0, 1]"),
+    ]
+    for key, value, valid, allowed in rules:
+        if not valid:
+            raise UsageError(f"{key} = {value}: it must be {allowed}")
+    if recipe.needs_teacher() and recipe.teacher.source == "none":
+        raise UsageError('this recipe learns from a teacher, but teacher.source is "none"; set it to "train" or "load"')
+    if recipe.teacher.source == "load" and not recipe.teacher.checkpoint:
+        raise UsageError('teacher.source is "load", but teacher.checkpoint names no file')
+    if recipe.method.name == "real" and recipe.needs_teacher():
+        raise UsageError('method "real" is the full-precision twin itself and takes no teacher; switch off adversarial and distillation')
+
+
+def _read(name: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
+    if str(name) in seen:
+        raise UsageError(f"recipe {seen[0]!r} extends itself: {' -> '.join([*seen, str(name)])}")
+    path = Path(name)
+    if path.suffix == ".toml" or path.is_file():
+        if not path.is_file():
+            raise UsageError(f"there is no recipe file {path}; `onebit list recipes` names the shipped ones")
+        text = path.read_text()
+    else:
+        names = list_recipes()
+        if str(name) not in names:
+            raise unknown_name("recipe", str(name), names)
+        text = (resources.files("onebit.recipes") / f"{name}.toml").read_text()
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"recipe {name} is not valid TOML: {error}") from error
+    parent = data.pop("extends", None)
+    if parent is None:
+        return data
+    if str(parent).endswith(".toml") and path.is_file():
+        parent = path.parent / parent
+    return _merge(_read(parent, (*seen, str(name))), data)
+
+
+def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    # Options belong to one model or method: a change of its name starts them anew.
+    if "name" in change and change["name"] != base.get("name") and "options" in base:
+        merged["options"] = {}
+    for key, value in change.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _build(cls: type[T], data: dict[str, Any], path: str) -> T:
+    hints = typing.get_type_hints(cls)
+    for key in data:
+        if key not in hints:
+            raise unknown_name("recipe key", f"{path}{key}", [f"{path}{name}" for name in hints])
+    return cls(**{key: _convert(hints[key], value, f"{path}{key}") for key, value in data.items()})
+
+
+def _convert(hint: Any, value: Any, key: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise UsageError(f"recipe key {key!r} is a table, got {value!r}")
+        return _build(typing.cast(type, hint), value, f"{key}.")
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise unknown_name(f"value of {key}:", value, map(str, arguments))
+        return value
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise UsageError(f"recipe key {key!r} is a list, got {value!r}")
+        inner = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(inner) != len(value):
+            raise UsageError(f"recipe key {key!r} takes {len(inner)} values, got {value!r}")
+        return tuple(_convert(i, v, key) for i, v in zip(inner, value, strict=True))
+    if origin in (typing.Union, types.UnionType):
+        return value
+    kind = origin or hint
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise UsageError(f"recipe key {key!r} takes {kind.__name__}, got {value!r}")
+    return value
+
+
+def _write_table(table: dict[str, Any], path: str, lines: list[str]) -> None:
+    plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    if path and (plain or not table):
+        lines += ["", f"[{path}]"]
+    lines += [f"{key} = {_toml_value(value)}" for key, value in plain.items()]
+    for key, value in table.items():
+        if isinstance(value, dict):
+            _write_table(value, f"{path}.{key}" if path else key, lines)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, float):
+        return repr(value)
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,71 @@
+"""Reading feature maps out of a network by the names of the modules that make them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from onebit.errors import UsageError, unknown_name
+from onebit.models import Tap
+
+
+def select_taps(taps: Sequence[Tap], attach: str) -> list[Tap]:
+    """``per_layer``: all of them; ``per_stage``: the last of each stage; ``last``: the last one.
+
+    >>> [t.module for t in select_taps([Tap("a", 0), Tap("b", 0), Tap("c", 1)], "per_stage")]
+    ['b', 'c']
+    """
+    if attach == "per_layer":
+        return list(taps)
+    if attach == "last":
+        return list(taps[-1:])
+    return list({tap.stage: tap for tap in taps}.values())
+
+
+class FeatureMaps:
+    """Keeps the last outputs of the named modules; ``read()`` hands them over, in order, and forgets them.
+
+    Raises:
+        UsageError: if the network has no module of that name (the nearest is named).
+    """
+
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+        self.names = list(names)
+        self._outputs: dict[str, Tensor] = {}
+        modules = dict(model.named_modules())
+        for name in self.names:
+            if name not in modules:
+                raise unknown_name("module to tap", name, filter(None, modules))
+        self._handles = [modules[name].register_forward_hook(self._keep(name)) for name in self.names]
+
+    def _keep(self, name: str):
+        def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+            self._outputs[name] = output
+
+        return hook
+
+    def read(self) -> list[Tensor]:
+        outputs, self._outputs = self._outputs, {}
+        return [outputs[name] for name in self.names]
+
+    def close(self) -> None:
+        """Take the hooks off the network."""
+        for handle in self._handles:
+            handle.remove()
+
+
+def check_maps_match(student: Sequence[Tensor], teacher: Sequence[Tensor], names: Sequence[str]) -> None:
+    """Refuse a teacher whose feature maps differ in number or shape from the student's.
+
+    Raises:
+        UsageError: naming the first pair that differs, with both shapes.
+    """
+    if len(student) != len(teacher):
+        raise UsageError(f"the student has {len(student)} matched feature maps, the teacher {len(teacher)}; set teacher.taps to one per map")
+    for name, mine, its in zip(names, student, teacher, strict=True):
+        if mine.shape[1:] != its.shape[1:]:
+            raise UsageError(
+                f"feature maps do not match at {name!r}: student {tuple(mine.shape[1:])}, teacher {tuple(its.shape[1:])}; "
+                "use a teacher of the same widths, or name matching modules in teacher.taps"
+            )

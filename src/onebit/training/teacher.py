@@ -1,0 +1,104 @@
+"""The full-precision teacher: our twin or the user's own network, from a run, a checkpoint or a plain state_dict."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from typing import Any
+
+import torch
+from torch import nn
+
+from onebit.errors import CheckpointError, UsageError
+from onebit.nn import BinaryLayer
+from onebit.training.checkpoints import FORMAT, build_model, find_checkpoint, load_model, load_weights, read_tensors
+from onebit.training.recipe import AdversarialConfig, DistillationConfig, MethodConfig, Recipe, RefreshConfig
+
+
+def teacher_recipe(recipe: Recipe) -> Recipe:
+    """The recipe that trains the twin: the student's, with method ``real``, its own rate and length, and no guidance."""
+    twin = copy.deepcopy(recipe)
+    twin.name = f"{recipe.name}-teacher"
+    twin.method = MethodConfig("real")
+    twin.model.copy_teacher = False
+    twin.adversarial, twin.distillation, twin.refresh = AdversarialConfig(), DistillationConfig(), RefreshConfig()
+    twin.training.strict_alternation = False
+    twin.teacher.source, twin.teacher.checkpoint = "none", ""
+    if recipe.teacher.epochs:
+        twin.training.epochs = recipe.teacher.epochs
+    if recipe.teacher.lr:
+        twin.optimizer.lr = recipe.teacher.lr
+    if recipe.teacher.weight_decay >= 0:
+        twin.optimizer.weight_decay = recipe.teacher.weight_decay
+    return twin
+
+
+def load_teacher(recipe: Recipe, data: dict[str, Any]) -> nn.Module:
+    """The teacher that ``recipe.teacher`` names, in evaluation mode.
+
+    ``checkpoint`` is a run folder or checkpoint of ours, or a plain state_dict: then ``factory`` ("package.module:function")
+    builds the network it belongs to, and without a factory it belongs to the student's twin.
+
+    Raises:
+        CheckpointError: if the file cannot be read, or its weights do not fit the network.
+        UsageError: if the factory cannot be found or called.
+    """
+    config = recipe.teacher
+    file = find_checkpoint(config.checkpoint)
+    content = read_tensors(file)
+    if content.get("format") == FORMAT:
+        model, checkpoint = load_model(file)
+        if checkpoint["data"]["num_classes"] != data["num_classes"]:
+            raise UsageError(
+                f"the teacher in {file} knows {checkpoint['data']['num_classes']} classes, the data set has {data['num_classes']}"
+            )
+        return model
+    state = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)), content)
+    if not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise CheckpointError(f"{file} is neither a onebit checkpoint nor a plain state_dict (not all its values are tensors)")
+    model = call_factory(config.factory) if config.factory else build_model(teacher_recipe(recipe), data)
+    load_weights(model, state, str(file))
+    return model.eval()
+
+
+def call_factory(name: str) -> nn.Module:
+    """The network that ``"package.module:function"`` returns.
+
+    Raises:
+        UsageError: if there is no such function or it returns something else.
+    """
+    module_name, _, function = name.partition(":")
+    try:
+        model = getattr(importlib.import_module(module_name), function)()
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise UsageError(f'teacher.factory = "{name}" cannot be called ({error}); write "package.module:function", taking no arguments') from error
+    if not isinstance(model, nn.Module):
+        raise UsageError(f'teacher.factory = "{name}" returned a {type(model).__name__}, not a torch.nn.Module')
+    return model
+
+
+@torch.no_grad()
+def copy_teacher(student: nn.Module, teacher: nn.Module) -> int:
+    """Start the student from its twin: same names, same shapes; returns how many tensors were copied.
+
+    Latent binary weights keep the twin's signs and proportions but get the mean magnitude they were drawn with, so that they
+    can still flip; what is derived from them (RBCN's C) is set anew.
+    """
+    layers = {name: module for name, module in student.named_modules() if isinstance(module, BinaryLayer)}
+    latent = {f"{name}.weight" for name in layers}
+    theirs = teacher.state_dict()
+    copied = 0
+    for name, value in student.state_dict().items():
+        source = theirs.get(name)
+        if source is None or source.shape != value.shape:
+            continue
+        if name in latent:
+            source = source * (value.abs().mean() / source.abs().mean().clamp(min=1e-12))
+        value.copy_(source)
+        copied += 1
+    if not copied:
+        raise UsageError("model.copy_teacher: the teacher has no tensor of the student's names and shapes; use a twin as teacher")
+    for layer in layers.values():
+        layer.reset_scale()
+    return copied
+
