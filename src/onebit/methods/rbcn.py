@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from onebit.errors import UsageError
-from onebit.functional import scale_signs
+from onebit.functional import Estimator, hard_sign, scale_signs
 from onebit.methods.registry import METHODS, Method
 from onebit.nn import BinaryConv2d, BinaryLayer, BinaryLinear
 from onebit.nn.binary_layer import ScaleGrad, WeightInit
 
 KernelGrad = Literal["paper", "full"]
 KernelTarget = Literal["matrix", "mean"]
+
+
+class _KernelLoss(torch.autograd.Function):
+    """Eq. 3 with the gradients of Eqs. 7, 11 and 15, keeping nothing but the parameters themselves.
+
+    ``W - C o sign(W) = sign(W) o (abs(W) - C)``, so every formula is written in the excess ``abs(W) - C``.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, weight: Tensor, matrix: Tensor, estimator: Estimator, factor: float, full: bool, mean: bool
+    ) -> Tensor:
+        ctx.save_for_backward(weight, matrix)
+        ctx.estimator, ctx.factor, ctx.full, ctx.mean = estimator, factor, full, mean
+        excess = weight.abs().sub_(matrix.mean() if mean else matrix)
+        return factor / 2 * excess.square_().sum()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        weight, matrix = ctx.saved_tensors
+        target = matrix.mean() if ctx.mean else matrix
+        scaled = weight.abs().sub_(target).mul_(ctx.factor * gradient)
+        to_matrix = -scaled.sum(0)
+        if ctx.mean:
+            to_matrix = to_matrix.mean().expand_as(matrix)
+        slope = ctx.estimator.derivative(weight).mul_(-target)
+        if ctx.full:
+            slope.add_(1)
+        return slope.mul_(scaled).mul_(hard_sign(weight)), to_matrix, None, None, None, None
 
 
 class RectifiedLayer(BinaryLayer):
@@ -81,16 +111,14 @@ class RectifiedLayer(BinaryLayer):
         return self.matrix.mean().view([1] * (self.weight.dim() - 1))
 
     def effective_weight(self) -> Tensor:
-        through = self.matrix.detach() if self.scale_grad == "scaled" else self.matrix.new_ones(())
+        through = self.matrix.detach() if self.scale_grad == "scaled" else None
         return scale_signs(self.binary_weight(), self.matrix, value=self.matrix.detach().mean(), through=through)
 
     def penalty(self) -> Tensor | None:
         if not self.kernel_weight:
             return None
-        weight = self.weight if self.kernel_grad == "full" else self.weight.detach()
-        target = self.matrix if self.kernel_target == "matrix" else self.matrix.mean()
-        residual = weight - target * self.binary_weight()
-        return self.kernel_weight / 2 * residual.square().sum()
+        full, mean = self.kernel_grad == "full", self.kernel_target == "mean"
+        return _KernelLoss.apply(self.weight, self.matrix, self.weight_estimator, self.kernel_weight, full, mean)
 
     def constrain(self) -> None:
         if self.keep_positive:

@@ -82,9 +82,8 @@ class BinaryLayer(nn.Module):
 
     def effective_weight(self) -> Tensor:
         """``binary_weight() * scale()`` in the shape of ``weight``, with the method's gradient to whatever it learns."""
-        signs = self.binary_weight()
         scale = self._over_weight(self.scale())
-        return scale_signs(signs, scale, through=self._through(scale))
+        return scale_signs(self.binary_weight(), scale, through=scale if self.scale_grad == "scaled" else None)
 
     def penalty(self) -> Tensor | None:
         """The method's own loss term of this layer, or None."""
@@ -96,9 +95,6 @@ class BinaryLayer(nn.Module):
     def packed(self) -> tuple[BinaryTerm, ...]:
         """The terms to deploy, whose sum is the layer; one for most methods."""
         return (BinaryTerm(hard_sign(self.weight.detach()), self.scale().detach()),)
-
-    def _through(self, scale: Tensor) -> Tensor:
-        return scale if self.scale_grad == "scaled" else scale.new_ones(())
 
     def _per_output(self, values: Tensor) -> Tensor:
         return values.view(-1, *([1] * (self.weight.dim() - 2)))

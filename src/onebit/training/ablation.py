@@ -36,7 +36,9 @@ def _xnor(recipe: Recipe) -> None:
 def _rectified(adversarial: bool, refresh: bool) -> Change:
     def change(recipe: Recipe) -> None:
         if recipe.method.name != "rbcn":
-            raise UsageError(f'the ablation starts from a recipe with method "rbcn", this one has {recipe.method.name!r}')
+            raise UsageError(
+                f'the ablation starts from a recipe with method "rbcn", this one has {recipe.method.name!r}'
+            )
         recipe.adversarial.enabled, recipe.refresh.enabled = adversarial, refresh
 
     return change

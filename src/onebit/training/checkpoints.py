@@ -44,7 +44,9 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Any]:
             "tensors and plain values. Take an earlier one (checkpoints/best.pt), or save a state_dict with torch.save."
         ) from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors; save model.state_dict()")
+        raise CheckpointError(
+            f"{path} holds a {type(content).__name__}, not a dictionary of tensors; save model.state_dict()"
+        )
     return content
 
 
@@ -58,7 +60,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     if content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is a torch file, but not a onebit checkpoint (it has no format mark {FORMAT!r})")
     if content.get("version") != VERSION:
-        raise CheckpointError(f"{path} is a onebit checkpoint of version {content.get('version')}; this onebit reads version {VERSION}")
+        raise CheckpointError(
+            f"{path} is a onebit checkpoint of version {content.get('version')}; this onebit reads version {VERSION}"
+        )
     return content
 
 
@@ -117,10 +121,16 @@ def load_weights(model: nn.Module, state: dict[str, Any], origin: str) -> None:
     unexpected = sorted(state.keys() - own.keys())
     shapes = [k for k in sorted(own.keys() & state.keys()) if getattr(state[k], "shape", None) != own[k].shape]
     if missing or unexpected or shapes:
-        parts = [f"{len(names)} {label} (first: {names[0]})" for names, label in ((missing, "missing"), (unexpected, "unexpected")) if names]
+        parts = [
+            f"{len(names)} {label} (first: {names[0]})"
+            for names, label in ((missing, "missing"), (unexpected, "unexpected"))
+            if names
+        ]
         if shapes:
             key = shapes[0]
-            parts.append(f"{len(shapes)} of another shape (first: {key}, {tuple(getattr(state[key], 'shape', ()))} not {tuple(own[key].shape)})")
+            parts.append(
+                f"{len(shapes)} of another shape (first: {key}, {tuple(getattr(state[key], 'shape', ()))} not {tuple(own[key].shape)})"
+            )
         raise CheckpointError(f"the weights in {origin} do not fit this network: {', '.join(parts)}")
     model.load_state_dict(state)
 

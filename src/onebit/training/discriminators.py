@@ -66,7 +66,9 @@ class Discriminators(nn.Module):
             return list(range(len(self.members)))
         return [i for i, a in enumerate(self.accuracy.tolist()) if a <= self.config.throttle_accuracy]
 
-    def loss(self, real: Sequence[Tensor], fake: Sequence[Tensor], due: Sequence[int]) -> tuple[Tensor, dict[int, Tensor]]:
+    def loss(
+        self, real: Sequence[Tensor], fake: Sequence[Tensor], due: Sequence[int]
+    ) -> tuple[Tensor, dict[int, Tensor]]:
         """The discriminators' own loss over the members in ``due``, and per member (accuracy, loss, mean D(R), mean D(T))."""
         losses, scores = [], {}
         for index in due:

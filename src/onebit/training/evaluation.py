@@ -13,7 +13,9 @@ from onebit.data import Batches
 
 
 @torch.no_grad()
-def evaluate_model(model: nn.Module, batches: Batches, *, fabric: Any = None, confusion: bool = False) -> dict[str, Any]:
+def evaluate_model(
+    model: nn.Module, batches: Batches, *, fabric: Any = None, confusion: bool = False
+) -> dict[str, Any]:
     """Top-1 and top-5 in percent and the mean cross-entropy of ``model`` on ``batches``.
 
     Args:
@@ -40,7 +42,9 @@ def evaluate_model(model: nn.Module, batches: Batches, *, fabric: Any = None, co
         counts = [len(labels), hits[:, 0].sum().item(), hits.any(1).sum().item(), loss.item()]
         totals += torch.tensor(counts, dtype=torch.float64)
         if confusion:
-            table += torch.bincount(labels.cpu() * classes + best[:, 0].cpu(), minlength=classes**2).view(classes, classes)
+            table += torch.bincount(labels.cpu() * classes + best[:, 0].cpu(), minlength=classes**2).view(
+                classes, classes
+            )
     model.train(training)
     if fabric is not None and fabric.world_size > 1:
         totals = fabric.all_reduce(totals.to(fabric.device), reduce_op="sum").cpu()

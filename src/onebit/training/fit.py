@@ -292,4 +292,3 @@ def kernel_histograms(model: nn.Module, bins: int = 60) -> dict[str, Any]:
             arrays |= {f"{key}:scaled_levels": torch.cat([-scale, scale]).unique().numpy()}
             arrays[f"{key}:positive"] = positive.numpy()
     return arrays
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from onebit.data import Augment
 
@@ -37,7 +37,7 @@ class ModelConfig:
     """A name from `onebit list models`."""
     widths: tuple[int, ...] = ()
     """Channels per stage; empty takes the model's own."""
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict)
     """Further options of the model, such as shortcut = "block"."""
     copy_teacher: bool = False
     """Start from the teacher's weights (latent binary weights rescaled to the size they would have been drawn with)."""
@@ -49,7 +49,7 @@ class MethodConfig:
 
     name: str = "rbcn"
     """A name from `onebit list methods`."""
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict)
     """Options of the method, such as kernel_weight = 1e-4."""
 
 

@@ -58,13 +58,23 @@ def check_recipe(recipe: Recipe) -> None:
         UsageError: naming the key, its value and what is allowed.
     """
     rules = [
-        ("data.batch_size", recipe.data.batch_size, recipe.data.batch_size >= 2, "at least 2 (batch norm needs two images)"),
+        (
+            "data.batch_size",
+            recipe.data.batch_size,
+            recipe.data.batch_size >= 2,
+            "at least 2 (batch norm needs two images)",
+        ),
         ("data.holdout", recipe.data.holdout, recipe.data.holdout >= 0, "0 or more"),
         ("data.limit", recipe.data.limit, recipe.data.limit >= 0, "0 or more"),
         ("training.epochs", recipe.training.epochs, recipe.training.epochs >= 1, "at least 1"),
         ("training.devices", recipe.training.devices, recipe.training.devices >= 1, "at least 1"),
         ("training.ema", recipe.training.ema, 0 <= recipe.training.ema < 1, "in [0, 1)"),
-        ("training.label_smoothing", recipe.training.label_smoothing, 0 <= recipe.training.label_smoothing < 1, "in [0, 1)"),
+        (
+            "training.label_smoothing",
+            recipe.training.label_smoothing,
+            0 <= recipe.training.label_smoothing < 1,
+            "in [0, 1)",
+        ),
         ("optimizer.lr", recipe.optimizer.lr, recipe.optimizer.lr > 0, "positive"),
         ("optimizer.matrix_lr", recipe.optimizer.matrix_lr, recipe.optimizer.matrix_lr >= 0, "0 or more"),
         ("schedule.step_epochs", recipe.schedule.step_epochs, recipe.schedule.step_epochs >= 1, "at least 1"),
@@ -81,7 +91,9 @@ def check_recipe(recipe: Recipe) -> None:
     if recipe.teacher.source == "load" and not recipe.teacher.checkpoint:
         raise UsageError('teacher.source is "load", but teacher.checkpoint names no file')
     if recipe.method.name == "real" and recipe.needs_teacher():
-        raise UsageError('method "real" is the full-precision twin itself and takes no teacher; switch off adversarial and distillation')
+        raise UsageError(
+            'method "real" is the full-precision twin itself and takes no teacher; switch off adversarial and distillation'
+        )
 
 
 def _read(name: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
@@ -169,3 +181,35 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, float):
         return repr(value)
     return json.dumps(value, ensure_ascii=False)
+
+
+def override_recipe(recipe: Recipe, arguments: list[str], program: str) -> Recipe:
+    """The recipe with command-line overrides such as ``--optimizer.lr 0.01``; a wrong one exits with status 2.
+
+    Values of ``model.options`` and ``method.options`` are given as pairs, ``--method.options kernel_grad full``, and read as
+    TOML where they can be (numbers, true, false, lists), else as text.
+    """
+    import tyro
+
+    if not arguments:
+        return recipe
+    own = {"model": dict(recipe.model.options), "method": dict(recipe.method.options)}
+    flat = dataclasses.replace(
+        recipe,
+        model=dataclasses.replace(recipe.model, options={}),
+        method=dataclasses.replace(recipe.method, options={}),
+    )
+    changed = tyro.cli(Recipe, default=flat, prog=program, args=arguments)
+    for part, old_name in (("model", recipe.model.name), ("method", recipe.method.name)):
+        table = getattr(changed, part)
+        given = {key: _parse_value(value) for key, value in table.options.items()}
+        # Options belong to one model or method: a change of its name starts them anew.
+        table.options = {**(own[part] if table.name == old_name else {}), **given}
+    return changed
+
+
+def _parse_value(text: Any) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -34,6 +34,7 @@ class RunResult:
     folder: Path
     model: nn.Module
     evaluation: dict[str, Any]
+    main_process: bool = True
 
 
 def train(
@@ -91,11 +92,16 @@ def train(
     fit_network(recipe, fabric, student, guide, sets, data, folder, "student", quiet)
     evaluation = save_evaluation(folder, recipe, student, sets, fabric)
     fabric.barrier()
-    return RunResult(folder, student.eval(), evaluation)
+    return RunResult(folder, student.eval(), evaluation, fabric.is_global_zero)
 
 
 def evaluate(
-    path: str | Path, *, split: str = "test", data_dir: str | Path | None = None, which: str = "last", batch_size: int = 256
+    path: str | Path,
+    *,
+    split: str = "test",
+    data_dir: str | Path | None = None,
+    which: str = "last",
+    batch_size: int = 256,
 ) -> dict[str, Any]:
     """Measure the network of a run folder or checkpoint on a split of its data set.
 
@@ -108,7 +114,9 @@ def evaluate(
     recipe = recipe_from_dict(checkpoint["recipe"])
     dataset = load_split(recipe, split, data_dir, False)
     if len(dataset.classes) != checkpoint["data"]["num_classes"]:
-        raise UsageError(f"the network knows {checkpoint['data']['num_classes']} classes, {dataset.name} has {len(dataset.classes)}")
+        raise UsageError(
+            f"the network knows {checkpoint['data']['num_classes']} classes, {dataset.name} has {len(dataset.classes)}"
+        )
     batches = Batches(dataset, batch_size, seed=0, train=False, augment=_evaluation_crop(recipe))
     result = evaluate_model(model, batches)
     return {"dataset": dataset.name, "split": split, **result, "note": dataset.note}
@@ -155,7 +163,9 @@ def describe(dataset: Any, recipe: Recipe) -> dict[str, Any]:
     """What a checkpoint keeps of its data set, enough to build the network and to feed it."""
     channels, height, width = Batches(dataset, 2, seed=0, train=True, augment=recipe.data.augment).shape
     if height != width:
-        raise UsageError(f"{dataset.name} gives {height}x{width} images; set data.augment.crop or data.image_size to make them square")
+        raise UsageError(
+            f"{dataset.name} gives {height}x{width} images; set data.augment.crop or data.image_size to make them square"
+        )
     return {
         "num_classes": len(dataset.classes),
         "in_channels": channels,
@@ -217,7 +227,13 @@ def save_evaluation(
         figures = evaluate_model(model, batches, fabric=fabric, confusion=split == "test")
         if split == "test":
             note = sets[split].note
-            result = {"dataset": sets[split].name, "split": split, "note": note, **figures, "classes": sets[split].classes}
+            result = {
+                "dataset": sets[split].name,
+                "split": split,
+                "note": note,
+                **figures,
+                "classes": sets[split].classes,
+            }
         else:
             result["holdout"] = figures
     teacher_file = folder / "teacher" / "evaluation.json"
@@ -246,7 +262,9 @@ def prepare_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
         raise UsageError(f"{folder} is a file; name a folder for the run")
     started = (folder / "recipe.toml").exists() or (folder / "teacher" / "recipe.toml").exists()
     if started and not resume:
-        raise UsageError(f"{folder} holds a run already; add --resume to go on with it, or choose another folder (--run-dir)")
+        raise UsageError(
+            f"{folder} holds a run already; add --resume to go on with it, or choose another folder (--run-dir)"
+        )
     if resume and not started:
         raise CheckpointError(f"{folder} holds no run to resume; leave --resume out to start one")
 

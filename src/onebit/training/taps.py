@@ -62,7 +62,9 @@ def check_maps_match(student: Sequence[Tensor], teacher: Sequence[Tensor], names
         UsageError: naming the first pair that differs, with both shapes.
     """
     if len(student) != len(teacher):
-        raise UsageError(f"the student has {len(student)} matched feature maps, the teacher {len(teacher)}; set teacher.taps to one per map")
+        raise UsageError(
+            f"the student has {len(student)} matched feature maps, the teacher {len(teacher)}; set teacher.taps to one per map"
+        )
     for name, mine, its in zip(names, student, teacher, strict=True):
         if mine.shape[1:] != its.shape[1:]:
             raise UsageError(

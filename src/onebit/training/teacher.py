@@ -55,7 +55,9 @@ def load_teacher(recipe: Recipe, data: dict[str, Any]) -> nn.Module:
         return model
     state = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)), content)
     if not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise CheckpointError(f"{file} is neither a onebit checkpoint nor a plain state_dict (not all its values are tensors)")
+        raise CheckpointError(
+            f"{file} is neither a onebit checkpoint nor a plain state_dict (not all its values are tensors)"
+        )
     model = call_factory(config.factory) if config.factory else build_model(teacher_recipe(recipe), data)
     load_weights(model, state, str(file))
     return model.eval()
@@ -71,7 +73,9 @@ def call_factory(name: str) -> nn.Module:
     try:
         model = getattr(importlib.import_module(module_name), function)()
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise UsageError(f'teacher.factory = "{name}" cannot be called ({error}); write "package.module:function", taking no arguments') from error
+        raise UsageError(
+            f'teacher.factory = "{name}" cannot be called ({error}); write "package.module:function", taking no arguments'
+        ) from error
     if not isinstance(model, nn.Module):
         raise UsageError(f'teacher.factory = "{name}" returned a {type(model).__name__}, not a torch.nn.Module')
     return model
@@ -97,8 +101,9 @@ def copy_teacher(student: nn.Module, teacher: nn.Module) -> int:
         value.copy_(source)
         copied += 1
     if not copied:
-        raise UsageError("model.copy_teacher: the teacher has no tensor of the student's names and shapes; use a twin as teacher")
+        raise UsageError(
+            "model.copy_teacher: the teacher has no tensor of the student's names and shapes; use a twin as teacher"
+        )
     for layer in layers.values():
         layer.reset_scale()
     return copied
-

@@ -1,0 +1,37 @@
+"""Arguments of every command, parsed from dataclasses."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def parse(kind: type[T], command: str, argv: Sequence[str]) -> T:
+    """A dataclass from a command's arguments; wrong usage exits with status 2, --help with 0."""
+    import tyro
+
+    return tyro.cli(kind, prog=f"onebit {command}", args=list(argv))
+
+
+def parse_known(kind: type[T], command: str, argv: Sequence[str]) -> tuple[T, list[str]]:
+    """:func:`parse`, handing back what it does not know."""
+    import tyro
+
+    return tyro.cli(kind, prog=f"onebit {command}", args=list(argv), return_unknown_args=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on stdout, and nothing else there."""
+    json.dump(value, sys.stdout)
+    sys.stdout.write("\n")
+
+
+def print_table(table: Any) -> None:
+    """A table of onebit.reports on stdout."""
+    from rich.console import Console
+
+    Console().print(table.rich())

@@ -1,0 +1,56 @@
+"""The table of `onebit reproduce rbcn-ablation`: the paper's numbers beside ours, with spread and what was really run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from onebit.reports.paper import paper_numbers
+from onebit.reports.summary_stats import spread
+from onebit.reports.table import Column, Table
+
+if TYPE_CHECKING:
+    from onebit.training.ablation import AblationRun
+    from onebit.training.recipe import Recipe
+
+
+def ablation_table(recipe: Recipe, runs: Sequence[AblationRun]) -> Table:
+    """One line per column of the ablation: paper, ours, gains over Bi, seeds, minutes.
+
+    The paper's numbers are for CIFAR-100 and 200 epochs; they stand in the line whatever was run, and the notes say what was.
+    Where the paper has no number (other widths, XNOR) its cell is empty.
+    """
+    paper = paper_numbers("rbcn-ablation")
+    widths = "-".join(map(str, recipe.model.widths))
+    columns = list(dict.fromkeys(run.column for run in runs))
+    ours = {column: spread([run.top1 for run in runs if run.column == column]) for column in columns}
+    base = ours.get("Bi")
+    printed_base = paper.values.get((widths, "Bi"))
+    rows = []
+    for column in columns:
+        printed, own = paper.values.get((widths, column)), ours[column]
+        gain = None if printed is None or printed_base is None or column == "Bi" else printed - printed_base
+        own_gain = None if own is None or base is None or column == "Bi" else own.mean - base.mean
+        test = spread([run.test_top1 for run in runs if run.column == column])
+        minutes = sum(run.seconds for run in runs if run.column == column) / 60
+        rows.append([column, printed, gain, own, own_gain, test, minutes])
+    split = runs[0].split if runs else "test"
+    teachers = {round(run.teacher_top1, 2) for run in runs if run.teacher_top1 is not None}
+    notes = [
+        f"Ours: {recipe.model.name} {widths or '(own widths)'} on {recipe.data.dataset}, {recipe.training.epochs} epochs, "
+        f"{recipe.optimizer.name} at {recipe.optimizer.lr:g}, {recipe.schedule.name} schedule; mean ± sample standard "
+        f"deviation of the last epoch on the {split} split ({runs[0].n if runs else 0} images).",
+        f"Paper: {paper.source}.",
+    ]
+    if teachers:
+        notes.insert(1, f"Teacher on the same split: {', '.join(map(str, sorted(teachers)))} %.")
+    headings = [
+        Column("network"),
+        Column("paper (top-1 %)", ".2f"),
+        Column("paper, gain over Bi", "+.2f"),
+        Column(f"ours, {split} (top-1 %)", ".2f"),
+        Column("ours, gain over Bi", "+.2f"),
+        Column("ours, test (top-1 %)", ".2f"),
+        Column("minutes in all", ".1f"),
+    ]
+    return Table(f"RBCN ablation, {recipe.model.name} {widths}", headings, rows, notes)
