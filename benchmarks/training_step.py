@@ -7,8 +7,8 @@ pass; the idiom of detached sums and masks, which most published code uses, cost
 
 All variants run in one process, in turn, round after round; a ratio is the median over rounds of the variant's time over
 the float step's time of the same round. Times are processor time of the process (divided by the threads), which other
-programs on the machine disturb far less than wall time. Kept memory is counted tensor by tensor with saved-tensor hooks, parameters left
-out and each storage once; peak memory is the resident set of a fresh process that runs one variant alone.
+programs on the machine disturb far less than wall time. Kept memory is counted tensor by tensor with saved-tensor
+hooks, parameters left out and each storage once; peak memory is that of a fresh process that runs one variant alone.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def make_step(
         name = "detach idiom"
         if name not in METHODS:
             METHODS.add(name, Method(name, DetachIdiomConv2d, nn.Linear, ""))
-    build = {"num_classes": 10, "image_size": size, "widths": widths}
-    model = create_model("resnet18", name, **build).to(memory_format=torch.channels_last).train()
+    model = create_model("resnet18", name, image_size=size, widths=widths).train()
+    model.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
     optimizer = make_optimizer(model, recipe.optimizer)
     images = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (batch,))
@@ -84,7 +84,8 @@ def make_step(
 
     guidance = None
     if variant == "rbcn+gan":
-        teacher = create_model("resnet18", "real", **build).to(memory_format=torch.channels_last)
+        teacher = create_model("resnet18", "real", image_size=size, widths=widths)
+        teacher.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
         fabric = SimpleNamespace(device=torch.device("cpu"), autocast=autocast, world_size=1)
         guidance = Guidance(recipe, model, teacher.eval().requires_grad_(False), images[:2], fabric)
     count = 0

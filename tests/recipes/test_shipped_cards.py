@@ -96,9 +96,8 @@ def test_the_ablation_quartet_differs_in_one_line_each(name):
     changed = differences(f"{name}-r", f"{name}-bi")
     # Options that only rbcn has go with it; those that the two share stay as they were.
     assert {key for key in changed if not key.startswith("method.options.")} == {"method.name"}
-    shared = load_recipe(f"{name}-bi").method.options
-    assert shared.items() <= load_recipe(f"{name}-r").method.options.items()
-    assert set(shared) == set(load_recipe(f"{name}-r").method.options) & {"scale_grad", "init", "init_scale", "estimator"}
+    before, after = (load_recipe(f"{name}-{part}").method.options for part in ("r", "bi"))
+    assert after == {key: before[key] for key in before if key in {"scale_grad", "init", "init_scale", "estimator"}}
     for part in ("rg", "r", "bi"):
         text = (resources.files("onebit.recipes") / f"{name}-{part}.toml").read_text()
         tables = {key: value for key, value in tomllib.loads(text).items() if isinstance(value, dict)}
@@ -135,7 +134,8 @@ def test_the_paper_preset_has_the_published_values(name):
         "init_scale": 1.0,
     }
     adversarial = recipe.adversarial
-    assert (adversarial.enabled, adversarial.weight, adversarial.anneal, adversarial.max_ratio) == (True, 1.0, "none", 0.0)
+    assert (adversarial.enabled, adversarial.weight) == (True, 1.0)
+    assert (adversarial.anneal, adversarial.max_ratio) == ("none", 0.0)
     assert adversarial.generator_loss == "least-squares"
     assert adversarial.attach == ("per_stage" if imagenet else "per_layer")
     assert (adversarial.normalize, adversarial.throttle_accuracy) == (False, 1.0)
@@ -143,7 +143,8 @@ def test_the_paper_preset_has_the_published_values(name):
     refresh = recipe.refresh
     assert (refresh.enabled, refresh.fraction, refresh.scope) == (True, 1.0, "bn")
     assert recipe.distillation.weight == 0.0
-    assert (recipe.data.holdout, recipe.data.limit, recipe.training.label_smoothing, recipe.training.ema) == (0, 0, 0, 0)
+    assert (recipe.data.holdout, recipe.data.limit) == (0, 0)
+    assert (recipe.training.label_smoothing, recipe.training.ema) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("family", ["rbcn-paper-", "rbcn-"])
@@ -176,4 +177,5 @@ def test_our_own_cards_leave_the_measured_defaults_alone(name):
     recipe = load_recipe(name)
     assert recipe.optimizer.name == "adam"
     assert (recipe.schedule.name, recipe.method.options) == ("cosine", {})
-    assert (recipe.adversarial.weight, recipe.adversarial.attach, recipe.adversarial.normalize) == (0.1, "per_stage", True)
+    assert (recipe.adversarial.weight, recipe.adversarial.attach) == (0.1, "per_stage")
+    assert recipe.adversarial.normalize

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import math
+from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import rich.console
 
 from onebit.errors import UsageError
-from onebit.reports import Column, Spread, Table, paper_numbers, spread
+from onebit.reports import Column, Spread, Table, format_cell, paper_numbers, spread
+from onebit.reports.ablation import ablation_table
 
 
 @pytest.fixture
@@ -124,24 +128,59 @@ def test_unknown_paper_table_names_the_nearest() -> None:
         paper_numbers("rbcn-ablaton")
 
 
-def test_paper_beside_ours() -> None:
-    widths = "32-32-64-128"
-    ours = {(widths, "Bi"): spread([50.0, 51.0]), (widths, "R"): spread([52.0, 53.0]), (widths, "XNOR"): spread([49.0])}
-    table = paper_numbers("rbcn-ablation").beside(ours | {("8-8-16-32", "R"): spread([30.0])})
-    lines = table.markdown().splitlines()
-    assert [cell.strip() for cell in lines[2].split("|")[1:-1]] == [
-        "stage widths",
-        "network",
-        "paper (top-1 %)",
-        "paper, gain over Bi",
-        "ours (top-1 %)",
-        "ours, gain over Bi",
+@dataclass
+class Result:
+    """What the ablation hands over for one run."""
+
+    column: str
+    seed: int
+    top1: float
+    test_top1: float
+    split: str = "holdout"
+    n: int = 5000
+    seconds: float = 90.0
+    teacher_top1: float | None = 80.0
+
+
+def ablation(widths: list[int], results: list[Result]) -> Table:
+    recipe = SimpleNamespace(
+        model=SimpleNamespace(name="resnet18", widths=widths),
+        data=SimpleNamespace(dataset="cifar10"),
+        training=SimpleNamespace(epochs=10),
+        optimizer=SimpleNamespace(name="adam", lr=2e-3),
+        schedule=SimpleNamespace(name="cosine"),
+    )
+    return ablation_table(recipe, results)  # ty: ignore[invalid-argument-type]
+
+
+def test_the_paper_beside_ours() -> None:
+    results = [
+        Result("XNOR", 0, 49.0, 48.0),
+        Result("Bi", 0, 50.0, 49.0),
+        Result("Bi", 1, 51.0, 50.5),
+        Result("R", 0, 52.0, 51.5),
+        Result("R", 1, 53.0, 51.5),
     ]
-    cells = {tuple(cell.strip() for cell in line.split("|")[1:3]): line.split("|")[3:-1] for line in lines[4:18]}
-    strip = {key: [cell.strip() for cell in value] for key, value in cells.items()}
-    assert strip[widths, "Bi"] == ["54.92", "", "50.50 ± 0.71 (n=2)", ""]
-    assert strip[widths, "R"] == ["56.54", "+1.62", "52.50 ± 0.71 (n=2)", "+2.00"]
-    assert strip[widths, "R+G+B"] == ["61.64", "+6.72", "", ""]
-    assert strip[widths, "XNOR"] == ["", "", "49.00 (n=1)", "-1.50"]
-    assert strip["8-8-16-32", "R"] == ["", "", "30.00 (n=1)", ""]
-    assert len(table.rows) == 12 + 2
+    table = ablation([32, 32, 64, 128], results)
+    cells = [[format_cell(cell, c.format) for cell, c in zip(row, table.columns, strict=True)] for row in table.rows]
+    assert [row[:6] for row in cells] == [
+        ["XNOR", "", "", "49.00 (n=1)", "-1.50", "48.00 (n=1)"],
+        ["Bi", "54.92", "", "50.50 ± 0.71 (n=2)", "", "49.75 ± 1.06 (n=2)"],
+        ["R", "56.54", "+1.62", "52.50 ± 0.71 (n=2)", "+2.00", "51.50 ± 0.00 (n=2)"],
+    ]
+    assert any("IJCAI 2019" in note for note in table.notes)
+
+
+def test_widths_that_the_paper_does_not_have_leave_its_side_empty() -> None:
+    table = ablation([8, 8, 16, 16], [Result("Bi", 0, 30.0, 30.0), Result("R", 0, 31.0, 31.0)])
+    assert [row[1:3] for row in table.rows] == [(None, None), (None, None)]
+
+
+def test_a_table_as_json() -> None:
+    table = Table("t", ["a", Column("b", ".1f")], [("x", spread([1.0, 2.0])), (None, 1 / 3)], ["n"])
+    assert json.loads(json.dumps(table.to_dict())) == {
+        "title": "t",
+        "columns": ["a", "b"],
+        "rows": [["x", {"mean": 1.5, "std": math.sqrt(0.5), "n": 2}], [None, 1 / 3]],
+        "notes": ["n"],
+    }

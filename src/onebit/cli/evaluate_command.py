@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,13 +37,14 @@ def run(argv: Sequence[str]) -> None:
     from onebit.training.run import evaluate
 
     result = evaluate(arguments.path, split=arguments.split, data_dir=arguments.data_dir, which=arguments.which)
+    note = result.pop("note")
     if arguments.json:
+        if note:
+            print(f"onebit: note: {result['dataset']} is a {note}", file=sys.stderr)
         print_json(result)
         return
     from onebit.reports import Table
 
-    title = f"{arguments.path}: {result['dataset']} {result['split']}" + (
-        f" ({result['note']})" if result["note"] else ""
-    )
+    title = f"{arguments.path}: {result['dataset']} {result['split']}" + (f" ({note})" if note else "")
     columns = ["images", "top-1 %", "top-5 %", "loss"]
     print_table(Table(title, columns, [[result["n"], result["top1"], result["top5"], result["loss"]]]))

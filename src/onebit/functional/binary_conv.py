@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -21,9 +22,9 @@ def reference_binary_conv2d(
 ) -> Tensor:
     """The exact integer sums that every other implementation must equal, bit for bit.
 
-    ``y[n, o, i, j] = sum over c, k, l of sign(x)[n, c, i*s + k*d - p, j*s + l*d - p] * weight[o, c, k, l]``, where a tap that falls
-    in the padding contributes 0. It is written as sums of 32-bit integers over shifted copies, not as a convolution, so
-    that it shares nothing with the implementations that it judges.
+    ``y[n, o, i, j] = sum over c, k, l of sign(x)[n, c, i*s + k*d - p, j*s + l*d - p] * weight[o, c, k, l]``, where a
+    tap that falls in the padding contributes 0. It is written as sums of 32-bit integers over shifted copies, not as a
+    convolution, so that it shares nothing with the implementations that it judges.
 
     Args:
         x: (N, C_in, H, W), any real dtype; binarised by ``x >= 0``.
@@ -71,21 +72,26 @@ def sign_conv2d(
     x: Tensor,
     weight: Tensor,
     estimator: str | Estimator,
-    stride: Pair = (1, 1),
-    padding: Pair = (0, 0),
-    dilation: Pair = (1, 1),
+    stride: int | Pair = (1, 1),
+    padding: int | Pair = (0, 0),
+    dilation: int | Pair = (1, 1),
     groups: int = 1,
 ) -> Tensor:
-    """``conv2d(sign(x), weight)`` that keeps only the estimator's code of ``x`` (1 to 8 bits an element) for the backward.
+    """``conv2d(sign(x), weight)`` that keeps only the estimator's code of ``x``, 1 to 8 bits an element, for the backward.
 
     Gradients: ``dL/dweight`` is that of a convolution with input ``sign(x)``; ``dL/dx = g(x) * dL/dsign(x)``.
     Without a gradient to compute it is the two plain operations, which graph capture and export can follow.
 
     Args:
-        x: (N, C_in, H, W) float; weight: (C_out, C_in / groups, kH, kW) float, real values allowed (a scale may be in it).
+        x: (N, C_in, H, W) float.
+        weight: (C_out, C_in / groups, kH, kW) float, real values allowed (a scale may be in it).
+        stride, padding, dilation: pairs (height, width), or one number for both.
     Returns:
-        (N, C_out, H_out, W_out), in the autocast dtype where autocast is on, else in x's dtype.
+        (N, C_out, H_out, W_out), in the autocast dtype where autocast is on (never for float64), else in x's dtype.
+    Raises:
+        UsageError: if x is not of a floating dtype, or the padding is a word such as 'same'.
     """
+    stride, padding, dilation = _pair(stride, "stride"), _pair(padding, "padding"), _pair(dilation, "dilation")
 
     def convolve(signs: Tensor, kernel: Tensor) -> Tensor:
         return F.conv2d(signs, kernel, None, stride, padding, dilation, groups)
@@ -100,7 +106,7 @@ def sign_conv2d(
 
 
 def sign_linear(x: Tensor, weight: Tensor, estimator: str | Estimator) -> Tensor:
-    """``linear(sign(x), weight)`` with the same frugal backward as :func:`sign_conv2d`; x: (..., in), weight: (out, in)."""
+    """``linear(sign(x), weight)``, as frugal in the backward as :func:`sign_conv2d`; x: (..., in), weight: (out, in)."""
 
     def gradients(upstream: Tensor, signs: Tensor, kernel: Tensor, need: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
         flat = upstream.reshape(-1, upstream.shape[-1])
@@ -109,7 +115,16 @@ def sign_linear(x: Tensor, weight: Tensor, estimator: str | Estimator) -> Tensor
     return _sign_then(x, weight, get_estimator(estimator), F.linear, gradients)
 
 
+def _pair(value: int | Pair, name: str) -> Pair:
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if len(pair) != 2 or any(not isinstance(v, int) for v in pair):
+        raise UsageError(f"{name} is a whole number or a pair of them (height, width), not {value!r}")
+    return pair
+
+
 def _sign_then(x: Tensor, weight: Tensor, estimator: Estimator, operate: Callable, gradients: Callable) -> Tensor:
+    if not x.is_floating_point():
+        raise UsageError(f"the input of a binary layer is a tensor of floats, got {x.dtype}; convert it with .float()")
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         return _SignThen.apply(x, weight, estimator, operate, gradients)
     return operate(torch.where(x >= 0, 1.0, -1.0).to(x.dtype), weight.to(x.dtype))
@@ -123,13 +138,15 @@ class _SignThen(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, estimator: Estimator, operate: Callable, gradients: Callable
     ) -> Tensor:
         device = x.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         exact = x.dtype == torch.float64
+        # As autocast does it: double precision stays, and a device without autocast (meta) has no dtype to ask for.
+        cast = not exact and torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if cast else x.dtype
         signs, kernel = hard_sign(x), weight.to(dtype)
         ctx.estimator, ctx.gradients, ctx.exact, ctx.shape = estimator, gradients, exact, x.shape
         ctx.dtypes = x.dtype, weight.dtype
         ctx.save_for_backward(kernel, *((x,) if exact else estimator.encode(x.detach(), signs)))
-        with torch.autocast(device, enabled=False):
+        with torch.autocast(device, enabled=False) if cast else contextlib.nullcontext():
             return operate(signs.to(dtype), kernel)
 
     @staticmethod

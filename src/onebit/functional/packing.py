@@ -22,8 +22,8 @@ _BELOW = 0x7F7F7F7F7F7F7F7F
 def pack_bits(values: Tensor) -> Tensor:
     """Pack a boolean tensor of any shape into bytes.
 
-    Element ``8 * i + j`` of ``values.flatten()`` becomes bit ``j`` (of value ``2 ** j``) of byte ``i``; the last byte is
-    filled with zeros.
+    Element ``8 * i + j`` of ``values.flatten()`` becomes bit ``j`` (of value ``2 ** j``) of byte ``i``; the last byte
+    is filled with zeros.
 
     Args:
         values: boolean tensor; for a tensor of signs pass ``x >= 0``.
@@ -42,7 +42,7 @@ def pack_bits(values: Tensor) -> Tensor:
 
 def pack_bytes(ones: Tensor) -> Tensor:
     """:func:`pack_bits` for a uint8 tensor that already holds only 0 and 1."""
-    flat = ones.reshape(-1)
+    flat = ones.reshape(-1).contiguous()
     missing = -flat.numel() % 8
     if missing:
         flat = torch.nn.functional.pad(flat, (0, missing))

@@ -7,10 +7,10 @@ from onebit.nn import BinaryConv2d, BinaryLinear
 
 
 class BiRealConv2d(BinaryConv2d):
-    """Weights ``mean(abs(W_i)) * sign(W_i)`` per filter i, the mean held constant; activations by the ``bireal`` estimator.
+    """Weights ``mean(abs(W_i)) * sign(W_i)`` per filter i, the mean held constant; activations by ``bireal``.
 
-    Gradient on W: ``dL/dW = dL/dW_eff * 1[abs(W) <= 1]`` with ``scale_grad="unit"`` (the released code), times the mean with
-    ``"scaled"``. It is the shared contract with nothing added.
+    Gradient on W: ``dL/dW = dL/dW_eff * 1[abs(W) <= 1]`` with ``scale_grad="unit"`` (the released code), times the mean
+    with ``"scaled"``. It is the shared contract with nothing added.
     """
 
 

@@ -53,7 +53,8 @@ class RectifiedLayer(BinaryLayer):
     Forward (Eq. 6): ``conv2d(sign(x), sign(W)) * mean(C)``: only bits and one real number per layer ship.
 
     Gradients, with G = dL/dW_eff and g the ``weight_estimator`` (Eq. 8, ``bireal``):
-        to W (Eqs. 7-9): ``dL/dW_i = (C o G_i) o g(W_i)`` with ``scale_grad="scaled"``, ``G_i o g(W_i)`` with ``"unit"``.
+        to W (Eqs. 7-9): ``dL/dW_i = (C o G_i) o g(W_i)`` with ``scale_grad="scaled"``, ``G_i o g(W_i)`` with
+        ``"unit"``.
         to C (Eq. 13): ``dL/dC = sum over i of G_i o sign(W_i)``, element by element: the mean of the forward is passed
         straight through to the full matrix.
 
@@ -75,7 +76,7 @@ class RectifiedLayer(BinaryLayer):
     matrix_floor: Tensor
     roles: ClassVar[dict[str, str]] = {"weight": "binary", "matrix": "matrix"}
 
-    def configure(  # ty: ignore[invalid-method-override]
+    def configure(  # ty: ignore[incompatible-method-override]
         self,
         estimator: str = "bireal",
         weight_estimator: str = "bireal",

@@ -40,18 +40,19 @@ class _XnorWeight(torch.autograd.Function):
 
 
 class XnorLayer(BinaryLayer):
-    """Weights ``alpha_i * sign(W_i)``, ``alpha_i = mean(abs(W_i))`` over the n weights of filter i, with alpha's own gradient.
+    """Weights ``alpha_i * sign(W_i)``, ``alpha_i = mean(abs(W_i))`` over filter i's n weights; alpha has a gradient too.
 
     Gradient (``alpha_grad``):
         ``paper``: ``dL/dW = dL/dW_eff * (1/n + alpha * 1[abs(W) <= 1])``, element by element, as printed (section 3.1).
-        ``exact``: the chain rule, ``dL/dW = sign(W)/n * sum(dL/dW_eff * sign(W)) + dL/dW_eff * alpha * 1[abs(W) <= 1]``.
+        ``exact``: the chain rule,
+        ``dL/dW = sign(W)/n * sum(dL/dW_eff * sign(W)) + dL/dW_eff * alpha * 1[abs(W) <= 1]``.
 
     Further options:
         input_scale: multiply by K, the box-filtered channel mean of abs(x) (section 3.2); off, as in the code that
             followed the paper, because it costs real arithmetic per pixel and changes little.
     """
 
-    def configure(  # ty: ignore[invalid-method-override]
+    def configure(  # ty: ignore[incompatible-method-override]
         self,
         estimator: str = "clip",
         alpha_grad: AlphaGrad = "paper",

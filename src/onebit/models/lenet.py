@@ -14,8 +14,8 @@ from onebit.models.registry import MODELS, Tap
 class LeNet(nn.Module):
     """Real 5x5 convolution, binary 5x5 convolution, binary linear layer, real classifier.
 
-    Every binary layer sees batch-normed values (pool -> norm -> sign -> layer), so that its signs carry information. ``widths``
-    are the channels of the two convolutions and the features of the hidden linear layer.
+    Every binary layer sees batch-normed values (pool -> norm -> sign -> layer), so that its signs carry information.
+    ``widths`` are the channels of the two convolutions and the features of the hidden linear layer.
 
     Shapes:
         (N, in_channels, image_size, image_size) -> (N, num_classes); image_size at least 4

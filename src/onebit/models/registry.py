@@ -54,7 +54,8 @@ def create_model(
     """Build an architecture with a method in it.
 
     Args:
-        name: see :func:`list_models`; method: see :func:`onebit.list_methods`; ``"real"`` gives the full-precision twin.
+        name: see :func:`list_models`.
+        method: see :func:`onebit.list_methods`; ``"real"`` gives the full-precision twin.
         num_classes, in_channels: of the classifier and of the images.
         image_size: height and width of the images; it picks the stem (3x3 up to 64 pixels, 7x7 with pooling above).
         method_options: options of the method, such as ``{"kernel_grad": "full"}``.

@@ -31,11 +31,12 @@ class BinaryLayer(nn.Module):
         weight_estimator: the same for the weight's sign.
         scale_grad: whether the gradient on the weight's sign carries the scale (``scaled``: the chain rule,
             dL/dsign(W) = scale * dL/dW_eff) or not (``unit``: as in the code that Bi-Real's authors released).
-        init: ``he`` (normal, variance 2 / fan-in) or ``uniform`` (on [0, 1) * 1e-3, Bi-Real's release; ignores init_scale).
+        init: ``he`` (normal, variance 2 / fan-in) or ``uniform`` (on [0, 1) * 1e-3, Bi-Real's release, without
+            init_scale).
         init_scale: factor on ``he``. Small latent weights flip early in training; 0.1 was measured to train best.
     """
 
-    weight: nn.Parameter
+    weight: Tensor
     weight_bits: ClassVar[int] = 1
     activation_bits: ClassVar[int] = 1
     #: parameter name -> role, by which optimisers group: "binary" (latent weights), "matrix" (RBCN's C), else "real"
@@ -81,7 +82,7 @@ class BinaryLayer(nn.Module):
         return self._per_output(self.weight.detach().abs().flatten(1).mean(1))
 
     def effective_weight(self) -> Tensor:
-        """``binary_weight() * scale()`` in the shape of ``weight``, with the method's gradient to whatever it learns."""
+        """``binary_weight() * scale()`` in the shape of ``weight``, with the method's gradient to all that learns."""
         scale = self._over_weight(self.scale())
         return scale_signs(self.binary_weight(), scale, through=scale if self.scale_grad == "scaled" else None)
 

@@ -15,7 +15,8 @@ class BinaryConv2d(BinaryLayer, nn.Conv2d):
     """``conv2d(sign(x), binary_weight()) * scale()``; a padded tap contributes 0; there is no bias.
 
     In evaluation the convolution runs on +1 and -1 alone, so its sums are exact integers, and the scale is applied to
-    them. In training the scale is folded into the weight, which costs nothing per activation; the two differ by rounding.
+    them. In training the scale is folded into the weight, which costs nothing per activation; the two differ by
+    rounding.
 
     Args:
         in_channels, out_channels, kernel_size, stride, padding, dilation, groups: as for torch.nn.Conv2d.
@@ -44,9 +45,10 @@ class BinaryConv2d(BinaryLayer, nn.Conv2d):
         **options: Any,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False)
+        self._geometry = _pair(stride), _pair(padding), _pair(dilation)
         self.configure(**options)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # ty: ignore[lost-keyword-for-regular-parameter]
         if x.dim() != 4 or x.shape[1] != self.in_channels:
             raise UsageError(f"this layer takes (N, {self.in_channels}, H, W), got {tuple(x.shape)}")
         if self.training:
@@ -54,7 +56,11 @@ class BinaryConv2d(BinaryLayer, nn.Conv2d):
         return self._convolve(x, self.binary_weight()) * self.scale()
 
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
-        return sign_conv2d(x, weight, self.estimator, self.stride, self.padding, self.dilation, self.groups)
+        return sign_conv2d(x, weight, self.estimator, *self._geometry, groups=self.groups)
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value
 
 
 class BinaryLinear(BinaryLayer, nn.Linear):
@@ -68,7 +74,7 @@ class BinaryLinear(BinaryLayer, nn.Linear):
         super().__init__(in_features, out_features, bias=False)
         self.configure(**options)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # ty: ignore[lost-keyword-for-regular-parameter]
         if x.shape[-1] != self.in_features:
             raise UsageError(f"this layer takes (..., {self.in_features}), got {tuple(x.shape)}")
         if self.training:

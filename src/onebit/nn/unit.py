@@ -23,8 +23,8 @@ class BinaryUnit(nn.Module):
     """``u(x) = norm(conv(x)) + shortcut(x)``; the convolution binarises its own input.
 
     Args:
-        conv: makes the convolution; called as ``conv(in, out, kernel, stride=..., padding=...)``. A method's factory, so
-            that the same unit is a 1-bit unit or its full-precision twin.
+        conv: makes the convolution; called as ``conv(in, out, kernel, stride=..., padding=...)``. A method's factory,
+            so that the same unit is a 1-bit unit or its full-precision twin.
         stride: of the convolution; the shortcut pools by the same factor.
         shortcut: False leaves the shortcut out (for blocks that carry one over several units).
     Shapes:

@@ -145,6 +145,7 @@ _COMPARED: tuple[tuple[str, Callable[[float], str], Callable[[Run], float | None
     ("{split} top-1 (%)", "{:.2f}".format, _evaluated("top1")),
     ("{split} top-5 (%)", "{:.2f}".format, _evaluated("top5")),
     ("{split} loss", "{:.4f}".format, _evaluated("loss")),
+    ("hold-out top-1 (%)", "{:.2f}".format, lambda run: run.evaluation.holdout.top1 if run.evaluation else None),
     ("best hold-out top-1 (%)", "{:.2f}".format, lambda run: None if run.best is None else run.best.holdout.top1),
     ("best epoch", "{:.0f}".format, lambda run: None if run.best is None else run.best.number),
     ("parameters", "{:,.0f}".format, lambda run: run.parameters),
@@ -156,6 +157,8 @@ _COMPARED: tuple[tuple[str, Callable[[float], str], Callable[[Run], float | None
 
 
 def _with_sign(number: str) -> str:
+    if float(number) == 0:
+        return number.lstrip("-")
     return number.replace("-", "−") if number.startswith("-") else f"+{number}"
 
 

@@ -84,10 +84,10 @@ def _epoch(event: dict[str, Any]) -> Epoch | None:
         seconds=number(event.get("seconds")),
         images_per_second=number(event.get("images_per_second")),
         rates=number_table(event.get("lr")),
-        train=_scores(train),
+        train=scores(train),
         terms=terms,
-        holdout=_scores(event.get("holdout")),
-        before_refresh=_scores(event.get("before_refresh")),
+        holdout=scores(event.get("holdout")),
+        before_refresh=scores(event.get("before_refresh")),
         flips=number(event.get("flips")),
         flips_per_layer=number_table(event.get("flips_per_layer")),
         discriminators={name: _discriminator(part) for name, part in table(event.get("discriminators")).items()},
@@ -97,7 +97,8 @@ def _epoch(event: dict[str, Any]) -> Epoch | None:
     )
 
 
-def _scores(record: object) -> Scores:
+def scores(record: object) -> Scores:
+    """Loss and accuracies out of a dictionary; whatever is not there is ``None``."""
     values = table(record)
     return Scores(number(values.get("loss")), number(values.get("top1")), number(values.get("top5")))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import json
 import os
 import shlex
@@ -74,9 +76,17 @@ def _facts(run: Run) -> str:
     elif done:
         facts.append(f"{done} epochs")
     if isinstance(started := run.environment.get("started"), str):
-        facts.append(f"started {clean(started)}")
+        facts.append(f"started {_moment(clean(started))}")
     facts.append(f"run folder {clean(run.path.resolve().name)}")
     return " · ".join(facts)
+
+
+def _moment(stamp: str) -> str:
+    """A time stamp to the minute; as it stands where it is none."""
+    with contextlib.suppress(ValueError):
+        moment = datetime.datetime.fromisoformat(stamp)
+        return f"{moment:%Y-%m-%d %H:%M}" + (" UTC" if moment.utcoffset() == datetime.timedelta(0) else "")
+    return stamp
 
 
 def _footer(run: Run) -> str:

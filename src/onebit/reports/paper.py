@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from onebit.registry import Registry
-from onebit.reports.summary_stats import Spread
 from onebit.reports.table import Column, Table
 
 
@@ -34,36 +33,6 @@ class PaperTable:
         columns = [Column(self.row_name), *(Column(column, ".2f") for column in self.columns)]
         rows = [[row, *(self.values.get((row, column)) for column in self.columns)] for row in self.rows]
         return Table(self.title, columns, rows, [f"Source: {self.source}", *self.notes])
-
-    def beside(self, ours: Mapping[tuple[str, str], Spread | None]) -> Table:
-        """The paper's numbers beside ``ours``, one line per cell of the table.
-
-        A gain is the difference to the baseline column of the same row, which is what can be compared when data, length
-        or width differ from the paper's. Cells of ``ours`` that the paper does not have come too, with the paper's
-        side empty; cells that are missing in ``ours`` leave our side empty.
-        """
-        rows = list(dict.fromkeys([*self.rows, *(row for row, _ in ours)]))
-        columns = list(dict.fromkeys([*self.columns, *(column for _, column in ours)]))
-        base = self.columns[0]
-        lines = []
-        for row in rows:
-            for column in columns:
-                printed, own = self.values.get((row, column)), ours.get((row, column))
-                if printed is None and own is None:
-                    continue
-                own_base = ours.get((row, base))
-                gain = None if printed is None or column == base else printed - self.values[row, base]
-                own_gain = None if own is None or own_base is None or column == base else own.mean - own_base.mean
-                lines.append([row, column, printed, gain, own, own_gain])
-        headings = [
-            Column(self.row_name),
-            Column(self.column_name),
-            Column(f"paper ({self.unit})", ".2f"),
-            Column(f"paper, gain over {base}", "+.2f"),
-            Column(f"ours ({self.unit})", ".2f"),
-            Column(f"ours, gain over {base}", "+.2f"),
-        ]
-        return Table(self.title, headings, lines, [f"Paper: {self.source}", *self.notes])
 
 
 PAPERS = Registry[PaperTable]("paper table")

@@ -66,13 +66,17 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores on a named split; ``confusion[t, p]`` counts images of class t predicted as p."""
+    """Scores of the final weights on a named split, and on the hold-out images.
+
+    ``confusion[t, p]`` counts images of class t predicted as p.
+    """
 
     dataset: str | None = None
     split: str | None = None
     note: str | None = None
     n: int | None = None
     scores: Scores = field(default_factory=Scores)
+    holdout: Scores = field(default_factory=Scores)
     classes: tuple[str, ...] = ()
     confusion: np.ndarray | None = None
 

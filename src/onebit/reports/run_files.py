@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from onebit.errors import CheckpointError
-from onebit.reports.metrics import Log, read_log
-from onebit.reports.records import Evaluation, Examples, Kernel, Role, Run, Scores
+from onebit.reports.metrics import Log, read_log, scores
+from onebit.reports.records import Evaluation, Examples, Kernel, Role, Run
 from onebit.reports.values import clean, integer, number, numbers, table, text
 
 _MARKS = ("metrics.jsonl", "recipe.toml")
@@ -76,9 +76,9 @@ def _teacher(path: Path, evaluation: dict[str, Any]) -> Run | None:
     else:
         run = Run(path=folder, role="teacher")
     same = {key: evaluation.get(key) for key in ("dataset", "split", "n")}
-    scores = _evaluation(same | table(evaluation.get("teacher"))) if table(evaluation.get("teacher")) else None
-    if scores is not None:
-        return replace(run, evaluation=scores)
+    known = _evaluation(same | table(evaluation.get("teacher"))) if table(evaluation.get("teacher")) else None
+    if known is not None:
+        return replace(run, evaluation=known)
     return run if run.epochs or run.parameters else None
 
 
@@ -109,7 +109,8 @@ def _evaluation(record: dict[str, Any]) -> Evaluation | None:
         split=text(record.get("split")),
         note=text(record.get("note")),
         n=integer(record.get("n")),
-        scores=Scores(number(record.get("loss")), number(record.get("top1")), number(record.get("top5"))),
+        scores=scores(record),
+        holdout=scores(record.get("holdout")),
         classes=tuple(clean(name) for name in classes) if isinstance(classes, list) else (),
         confusion=_confusion(record.get("confusion")),
     )

@@ -7,7 +7,7 @@ import html
 import io
 import numbers
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 from onebit.reports.summary_stats import Spread
@@ -73,6 +73,11 @@ class Table:
         kept = [i for i in range(len(self.columns)) if not self.rows or any(row[i] is not None for row in self.rows)]
         rows = [[row[i] for i in kept] for row in self.rows]
         return Table(self.title, [self.columns[i] for i in kept], rows, self.notes)
+
+    def to_dict(self) -> dict[str, object]:
+        """The table as plain data for JSON: a spread becomes ``{"mean", "std", "n"}``, numbers stay unrounded."""
+        rows = [[asdict(cell) if isinstance(cell, Spread) else cell for cell in row] for row in self.rows]
+        return {"title": self.title, "columns": [c.name for c in self.columns], "rows": rows, "notes": self.notes}
 
     def rich(self) -> RichTable:
         """The table for a terminal: ``rich.print(table.rich())``."""
@@ -143,18 +148,20 @@ class Table:
 
 
 def format_cell(cell: object, spec: str = "") -> str:
-    """The printed form of one cell; ``spec`` formats numbers and spreads.
+    """The printed form of one cell; ``spec`` formats numbers and spreads, without it fractions get four digits.
 
     >>> format_cell(1234567, ","), format_cell(None, ".1f"), format_cell(True), format_cell("n/a", ".1f")
     ('1,234,567', '', 'yes', 'n/a')
+    >>> format_cell(84.256789), format_cell(0.512345), format_cell(7)
+    ('84.26', '0.5123', '7')
     """
     if cell is None:
         return ""
     if isinstance(cell, bool):
         return "yes" if cell else "no"
-    if isinstance(cell, (numbers.Real, Spread)):
-        return format(cell, spec)
-    return str(cell)
+    if isinstance(cell, float) and not spec:
+        return f"{cell:.2f}" if abs(cell) >= 10 else f"{cell:.4g}"
+    return format(cell, spec) if isinstance(cell, (numbers.Real, Spread)) else str(cell)
 
 
 def _holds_numbers(cells: Sequence[object]) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,8 +25,15 @@ class MovingAverage:
             else:
                 self.state[name].copy_(value)
 
+    def synchronise(self, fabric: Any) -> None:
+        """Give every process the mean of all processes' averaged running statistics."""
+        if fabric.world_size > 1:
+            for name, _ in self.model.named_buffers():
+                if name in self.state and self.state[name].is_floating_point():
+                    self.state[name] = fabric.all_reduce(self.state[name], reduce_op="mean")
+
     @contextlib.contextmanager
-    def applied(self) -> Iterator[None]:
+    def applied(self) -> Generator[None]:
         """The network with the averaged values in it; its own come back afterwards."""
         own = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.model.load_state_dict(self.state)

@@ -79,7 +79,7 @@ def find_checkpoint(path: str | os.PathLike[str], which: str = "last") -> Path:
 
 def build_model(recipe: Recipe, data: dict[str, Any]) -> nn.Module:
     """The network of a recipe; ``data`` says num_classes, in_channels and image_size (a checkpoint keeps them)."""
-    options = dict(recipe.model.options)
+    options: dict[str, Any] = dict(recipe.model.options)
     if recipe.model.widths:
         options["widths"] = recipe.model.widths
     return create_model(
@@ -128,9 +128,8 @@ def load_weights(model: nn.Module, state: dict[str, Any], origin: str) -> None:
         ]
         if shapes:
             key = shapes[0]
-            parts.append(
-                f"{len(shapes)} of another shape (first: {key}, {tuple(getattr(state[key], 'shape', ()))} not {tuple(own[key].shape)})"
-            )
+            got = tuple(getattr(state[key], "shape", ()))
+            parts.append(f"{len(shapes)} of another shape (first: {key}, {got} not {tuple(own[key].shape)})")
         raise CheckpointError(f"the weights in {origin} do not fit this network: {', '.join(parts)}")
     model.load_state_dict(state)
 

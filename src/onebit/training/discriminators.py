@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -31,7 +32,7 @@ class Discriminator(nn.Module):
             features *= self.pool**2 if self.pool else shape[1] * shape[2]
         sizes = [features, *config.widths]
         layers: list[nn.Module] = []
-        for before, after in zip(sizes, sizes[1:], strict=False):
+        for before, after in itertools.pairwise(sizes):
             layers += [nn.Linear(before, after), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
 
@@ -51,6 +52,8 @@ class Discriminators(nn.Module):
         for D: ``-log D(R) - log(1 - D(T))`` on the twin's maps R and the student's T, both without gradient to them;
         for the student: ``(1 - D(T))^2`` (``least-squares``) or ``-log D(T)`` (``log``), without gradient to D.
     """
+
+    accuracy: Tensor
 
     def __init__(self, names: Sequence[str], shapes: Sequence[Sequence[int]], config: AdversarialConfig) -> None:
         super().__init__()

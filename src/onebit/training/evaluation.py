@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from onebit.data import Batches
 
@@ -54,29 +54,3 @@ def evaluate_model(
     if confusion:
         result["confusion"] = table.tolist()
     return result
-
-
-@torch.no_grad()
-def example_predictions(model: nn.Module, batches: Batches, count: int = 24) -> dict[str, Tensor]:
-    """Images with the network's answers, half of them right and half wrong as far as there are so many.
-
-    Returns:
-        images uint8 (K, C, H, W), labels (K,), predictions (K,), probabilities (K,).
-    """
-    model.eval()
-    labels, predictions, probabilities = [], [], []
-    for images, truth in batches.epoch(0):
-        probability, prediction = model(images).float().softmax(1).max(1)
-        labels.append(truth.cpu())
-        predictions.append(prediction.cpu())
-        probabilities.append(probability.cpu())
-    truth, prediction, probability = torch.cat(labels), torch.cat(predictions), torch.cat(probabilities)
-    right, wrong = (truth == prediction).nonzero()[:, 0], (truth != prediction).nonzero()[:, 0]
-    wrongs = min(len(wrong), max(count // 2, count - len(right)))
-    chosen = torch.cat([right[: count - wrongs], wrong[:wrongs]])
-    return {
-        "images": batches.raw(chosen),
-        "labels": truth[chosen],
-        "predictions": prediction[chosen],
-        "probabilities": probability[chosen],
-    }

@@ -13,19 +13,19 @@ from torch import Tensor, nn
 
 from onebit.data import Batches
 from onebit.errors import UsageError
-from onebit.functional import hard_sign
 from onebit.nn import BinaryLayer
 from onebit.training.average import MovingAverage
 from onebit.training.checkpoints import load_checkpoint, load_weights, resume_check, save_checkpoint
 from onebit.training.evaluation import evaluate_model
 from onebit.training.guidance import Guidance
 from onebit.training.metrics import Mean, MetricsLog, now
-from onebit.training.objective import check_finite, gradient_norm, kernel_penalty
+from onebit.training.objective import check_finite, check_weights, gradient_norm, kernel_penalty
 from onebit.training.optimization import make_optimizer, schedule_factor, set_learning_rates
 from onebit.training.progress import Progress
 from onebit.training.recipe import Recipe
 from onebit.training.recipe_files import recipe_to_dict
-from onebit.training.refresh import average_buffers, refresh_batch_norm
+from onebit.training.refresh import average_buffers, average_values, refresh_batch_norm
+from onebit.training.taps import FeatureMaps
 
 
 class Fit:
@@ -64,23 +64,34 @@ class Fit:
             example = next(iter(train.epoch(0)))[0][:2]
             self.guidance = Guidance(recipe, model, teacher, example, fabric)
         self.wrapped, self.optimizer = fabric.setup(model, make_optimizer(model, recipe.optimizer))
+        # Under mixed precision Fabric lets only fabric.backward() through the wrapper's output, but _probe() needs autograd.grad:
+        # the loss is built on the output of the network inside.
+        self.output = FeatureMaps(model, [""])
         self.average = MovingAverage(model, recipe.training.ema) if recipe.training.ema else None
         self.epoch, self.seconds = 0, 0.0
         self.best: dict[str, float] = {"epoch": 0, "top1": -1.0}
 
     def run(self) -> dict[str, float]:
         """Train to the last epoch; returns the best epoch with its hold-out top-1 (or train top-1 without hold-out)."""
+        try:
+            return self._run()
+        finally:
+            self.output.close()
+            if self.guidance is not None:
+                self.guidance.close()
+
+    def _run(self) -> dict[str, float]:
         main = self.fabric.is_global_zero
         last = self.folder / "checkpoints" / "last.pt"
         if last.exists():
             self._resume(last)
         log = MetricsLog(self.folder) if main else None
         progress = Progress(self.role, self.epochs, self.steps, self.folder, quiet=self.quiet or not main)
-        if log is not None:
-            log.rewind(self.epoch)
-            if self.epoch == 0:
-                log.write(self._start_record())
         try:
+            if log is not None:
+                log.rewind(self.epoch)
+                if self.epoch == 0:
+                    log.write(self._start_record())
             while self.epoch < self.epochs:
                 self.epoch += 1
                 record = self._run_epoch(progress)
@@ -100,8 +111,6 @@ class Fit:
             progress.close()
             if log is not None:
                 log.close()
-            if self.guidance is not None:
-                self.guidance.close()
         if self.average is not None:
             self.model.load_state_dict(self.average.state)
         return self.best
@@ -111,7 +120,7 @@ class Fit:
         signs = {name: layer.weight.detach() >= 0 for name, layer in self.layers.items()}
         means, ratios, rates, weight = Mean(), Mean(), {}, None
         self.model.train()
-        mark = time.perf_counter()
+        mark, shown = time.perf_counter(), 0
         for step, (images, labels) in enumerate(self.train.epoch(self.epoch - 1)):
             overall = (self.epoch - 1) * self.steps + step
             factor = schedule_factor(self.recipe.schedule, overall, self.steps, self.epochs)
@@ -121,12 +130,15 @@ class Fit:
             if ratio is not None:
                 ratios.add({"ratio": ratio})
             if step % 10 == 0 or step + 1 == self.steps:
-                seconds, mark = time.perf_counter() - mark, time.perf_counter()
-                progress.step(self.epoch, step + 1, seconds / min(10, step + 1), self.train.batch_size, means.read())
+                seconds = (time.perf_counter() - mark) / (step + 1 - shown)
+                mark, shown = time.perf_counter(), step + 1
+                progress.step(self.epoch, step + 1, seconds, self.train.batch_size, means.read())
         train = means.read()
         train["top1"] *= 100
         train_seconds = time.perf_counter() - started
         average_buffers(self.fabric, self.model)
+        if self.average is not None:
+            self.average.synchronise(self.fabric)
         before = None
         if self.recipe.refresh.enabled:
             before = self._measure()
@@ -134,6 +146,7 @@ class Fit:
             average_buffers(self.fabric, self.model)
             if self.average is not None:
                 self.average.update()
+        check_weights(self.model, self.epoch)
         record: dict[str, Any] = {
             "event": "epoch",
             "epoch": self.epoch,
@@ -164,7 +177,9 @@ class Fit:
         terms, logits = self._terms(images, labels, seen, step, train_discriminators=True)
         ratio = self._probe(terms, step)
         loss = torch.stack(list(terms.values())).sum()
-        check_finite(terms, self.epoch, step % self.steps + 1)
+        top1 = (logits.detach().argmax(1) == labels).float().mean()
+        figures = average_values(self.fabric, {"loss": loss, **terms, "top1": top1})
+        check_finite({name: figures[name] for name in terms}, self.epoch, step % self.steps + 1)
         self.fabric.backward(loss)
         if self.recipe.training.strict_alternation:
             self._step(lambda role: role != "matrix")
@@ -178,13 +193,13 @@ class Fit:
             layer.constrain()
         if self.average is not None:
             self.average.update()
-        top1 = (logits.detach().argmax(1) == labels).float().mean()
-        return {"loss": loss, **terms, "top1": top1}, ratio
+        return figures, ratio
 
     def _terms(
         self, images: Tensor, labels: Tensor, seen: Any, step: int, train_discriminators: bool
     ) -> tuple[dict[str, Tensor], Tensor]:
-        logits = self.wrapped(images)
+        self.wrapped(images)
+        logits = self.output.read()[0].float()
         terms = {"task": F.cross_entropy(logits, labels, label_smoothing=self.recipe.training.label_smoothing)}
         penalty = kernel_penalty(self.model)
         if penalty is not None:
@@ -215,7 +230,8 @@ class Fit:
                 for parameter in group["params"]:
                     parameter.grad = None
         if self.recipe.optimizer.clip_norm:
-            self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=self.recipe.optimizer.clip_norm)
+            limit = self.recipe.optimizer.clip_norm
+            self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=limit, error_if_nonfinite=False)
         self.optimizer.step()
 
     def _measure(self) -> dict[str, Any] | None:
@@ -274,21 +290,3 @@ class Fit:
         if self.guidance is not None:
             self.guidance.load_state_dict(state["guidance"])
         self.epoch, self.seconds, self.best = state["epoch"], state["seconds"], state["best"]
-
-
-def kernel_histograms(model: nn.Module, bins: int = 60) -> dict[str, Any]:
-    """Per binary layer: a histogram of the latent weights, the levels after sign and scale, and the share of +1."""
-    arrays: dict[str, Any] = {}
-    for name, layer in model.named_modules():
-        if isinstance(layer, BinaryLayer):
-            weight = layer.weight.detach().float().cpu()
-            limit = max(weight.abs().max().item(), 1e-12)
-            counts = torch.histc(weight, bins, -limit, limit)
-            key = name.replace(".", "/")
-            edges = torch.linspace(-limit, limit, bins + 1)
-            scale = layer.scale().detach().float().cpu().flatten()
-            positive = hard_sign(weight).gt(0).float().mean()
-            arrays |= {f"{key}:edges": edges.numpy(), f"{key}:counts": counts.numpy()}
-            arrays |= {f"{key}:scaled_levels": torch.cat([-scale, scale]).unique().numpy()}
-            arrays[f"{key}:positive"] = positive.numpy()
-    return arrays

@@ -13,7 +13,7 @@ from onebit.training.objective import distillation_loss
 from onebit.training.optimization import anneal_factor
 from onebit.training.recipe import Recipe
 from onebit.training.refresh import average_gradients
-from onebit.training.taps import FeatureMaps, check_maps_match, select_taps
+from onebit.training.taps import FeatureMaps, check_maps_match, model_taps, select_taps
 
 
 class Guidance:
@@ -35,11 +35,16 @@ class Guidance:
         self.cap = float("inf")
         if not self.adversarial.enabled:
             return
-        taps = [tap.module for tap in select_taps(student.taps, self.adversarial.attach)]
-        self.student_maps = FeatureMaps(student, taps)
+        taps = [tap.module for tap in select_taps(model_taps(student), self.adversarial.attach)]
         theirs = list(recipe.teacher.taps) or taps
         self.teacher_maps = FeatureMaps(teacher, theirs)
-        shapes = self._check_shapes(student, example, taps)
+        self.student_maps = FeatureMaps(student, taps)
+        try:
+            shapes = self._check_shapes(student, example, taps)
+        except BaseException:
+            self.student_maps.close()
+            self.teacher_maps.close()
+            raise
         self.discriminators = Discriminators(taps, shapes, self.adversarial).to(fabric.device)
         kind = torch.optim.Adam if self.adversarial.optimizer == "adam" else torch.optim.SGD
         self.optimizer = kind(self.discriminators.parameters(), lr=self.adversarial.lr)

@@ -39,9 +39,27 @@ def check_finite(terms: dict[str, Tensor], epoch: int, step: int) -> None:
         return
     name, value = next((n, v) for n, v in zip(terms, values.tolist(), strict=True) if not abs(v) < float("inf"))
     raise NonFiniteLossError(
-        f"the {name} loss became {value} in epoch {epoch}, step {step}; training stopped and the last good checkpoint is kept. "
-        "Lower the learning rate (optimizer.lr) or that term's weight, then start again or continue with --resume."
+        f"the {name} loss became {value} in epoch {epoch}, step {step}; training stopped, {_kept(epoch)}. "
+        "Lower the learning rate (optimizer.lr) or that term's weight and start a new run."
     )
+
+
+def check_weights(model: nn.Module, epoch: int) -> None:
+    """Stop before a network that holds NaN or infinity is measured and saved.
+
+    Raises:
+        NonFiniteLossError: naming the tensor and the epoch.
+    """
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise NonFiniteLossError(
+                f"{name} holds NaN or infinity at the end of epoch {epoch}; training stopped, {_kept(epoch)}. "
+                "Lower the learning rate (optimizer.lr, refresh.lr) and start a new run."
+            )
+
+
+def _kept(epoch: int) -> str:
+    return f"the checkpoint of epoch {epoch - 1} is kept" if epoch > 1 else "before its first checkpoint"
 
 
 def gradient_norm(term: Tensor, parameters: list[nn.Parameter]) -> float:

@@ -42,7 +42,7 @@ class Progress:
 
     def step(self, epoch: int, step: int, step_seconds: float, images: int, figures: dict[str, float]) -> None:
         """Show one training step; figures are the running means so far."""
-        if self._bar is None:
+        if self._bar is None or self._task is None:
             return
         shown = "  ".join(f"{name} {value:.3g}" for name, value in figures.items())
         speed = f"{1000 * step_seconds:.0f} ms/step  {images / max(step_seconds, 1e-9):.0f} images/s"

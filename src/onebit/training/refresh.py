@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from onebit.nn import BinaryLayer
 from onebit.training.recipe import RefreshConfig
@@ -62,6 +62,15 @@ def average_gradients(fabric: Any, parameters: list[nn.Parameter]) -> None:
     flat = fabric.all_reduce(flat, reduce_op="mean")
     for parameter, part in zip(with_gradient, flat.split([p.numel() for p in with_gradient]), strict=True):
         parameter.grad = part.view_as(parameter)
+
+
+def average_values(fabric: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The means of scalars over all processes, in one message, without gradient."""
+    detached = {name: value.detach() for name, value in values.items()}
+    if fabric.world_size == 1:
+        return detached
+    means = fabric.all_reduce(torch.stack([value.float() for value in detached.values()]), reduce_op="mean")
+    return dict(zip(detached, means, strict=True))
 
 
 def average_buffers(fabric: Any, model: nn.Module) -> None:

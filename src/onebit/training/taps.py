@@ -10,6 +10,20 @@ from onebit.errors import UsageError, unknown_name
 from onebit.models import Tap
 
 
+def model_taps(model: nn.Module) -> Sequence[Tap]:
+    """The feature maps that a network names as matched with its twin's.
+
+    Raises:
+        UsageError: if it names none.
+    """
+    taps = getattr(model, "taps", None)
+    if not taps:
+        raise UsageError(
+            f"{type(model).__name__} names no feature maps (an attribute `taps`); discriminators need some"
+        )
+    return taps
+
+
 def select_taps(taps: Sequence[Tap], attach: str) -> list[Tap]:
     """``per_layer``: all of them; ``per_stage``: the last of each stage; ``last``: the last one.
 

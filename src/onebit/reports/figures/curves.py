@@ -106,7 +106,7 @@ def rates(run: Run) -> Figure | None:
         run,
         lambda e: e.rates,
         "learning rate",
-        names={"real": "real weights", "binary": "binary weights", "matrix": "matrix C"},
+        names={"matrix": "matrix C"},
     )
 
 
@@ -139,7 +139,7 @@ def _named(
     log_axis(axes, np.concatenate(list(curves.values())))
     axes.set_ylabel(y_label)
     epoch_axis(axes, run.numbers())
-    legend_below(figure, handles, [label(title, 30) for title in titles.values()])
+    legend_below(figure, handles, [label(title, 36) for title in titles.values()])
     return figure
 
 
