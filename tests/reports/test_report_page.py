@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from onebit.errors import CheckpointError
-from onebit.reports import write_report
+from onebit.reports import read_run, write_report
 from onebit.reports.figures import FIGURES, style
+from onebit.reports.page import render
 
 Maker = Callable[..., Path]
 HOSTILE = [
@@ -36,14 +37,14 @@ ARRAYS = {"examples-right", "examples-wrong", "weights-before-sign", "weights-af
 class Page(HTMLParser):
     """What a page refers to, which elements it has, and its text."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, source: str) -> None:
         super().__init__()
         self.elements: list[str] = []
         self.links: list[str] = []
         self.ids: list[str] = []
         self.handlers: list[str] = []
         self.texts: list[str] = []
-        self.source = path.read_text("utf-8")
+        self.source = source
         self.feed(self.source)
         self.text = " ".join(self.texts)
 
@@ -67,7 +68,7 @@ def figures(folder: Path) -> set[str]:
 
 def check(folder: Path) -> Page:
     """What holds for the page of any run."""
-    page = Page(write_report(folder))
+    page = Page(write_report(folder).read_text("utf-8"))
     assert not {"script", "link", "iframe", "object", "embed", "form", "base"} & set(page.elements)
     assert page.handlers == []
     assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.links), page.links
@@ -83,6 +84,11 @@ def check(folder: Path) -> Page:
     assert page.elements.count("main") == page.elements.count("h1") == 1
     assert "nan" not in page.text.split()
     return page
+
+
+def words(folder: Path) -> Page:
+    """The page without its figures, which take most of the time."""
+    return Page(render(read_run(folder), [], ""))
 
 
 @pytest.fixture(scope="module")
@@ -140,21 +146,33 @@ def test_an_unfinished_run_says_so(make_run: Maker) -> None:
         log.write('{"event": "epoch", "epoch": 4, "train": {"lo')
     page = check(folder)
     assert "This run is not finished: 3 of 9 epochs are logged." in page.text
-    assert "hold-out, best epoch (3)" in page.text
+    assert "hold-out, after epoch 3" in page.text
+    assert "of the hold-out images correctly." in page.text
     assert figures(folder) == ALL - ARRAYS - {"confusion"}
+
+
+def test_before_the_end_student_and_teacher_are_compared_on_the_hold_out_images(make_run: Maker) -> None:
+    folder = make_run(epochs=2, done=1, complete=False, layers=1)
+    scores = {"top1": 99.0, "split": "test", "holdout": {"top1": 90.0}}
+    (folder / "teacher" / "evaluation.json").write_text(json.dumps(scores))
+    page = words(folder)
+    assert "90.00 %" in page.text
+    student = re.search(r"classifies (\d+\.\d\d) % of the hold-out images correctly, (\d+\.\d\d) percentage", page.text)
+    assert student is not None
+    assert float(student[1]) + float(student[2]) == pytest.approx(90)
 
 
 def test_a_run_that_failed_says_how(make_run: Maker) -> None:
     folder = make_run(epochs=5, done=2, complete=False, teacher=False, layers=1)
     with (folder / "metrics.jsonl").open("a") as log:
         log.write('{"event": "end", "status": "the task loss became NaN"}\n')
-    assert "This run ended with “the task loss became NaN”: 2 of 5 epochs are logged." in check(folder).text
+    assert "This run ended with “the task loss became NaN”: 2 of 5 epochs are logged." in words(folder).text
 
 
 @pytest.mark.parametrize("lines", [[], ['{"event": "start", "role": "student", "epochs": 3}'], ['{"eve']])
 def test_a_run_without_an_epoch(tmp_path: Path, lines: list[str]) -> None:
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
-    page = Page(write_report(tmp_path))
+    page = Page(write_report(tmp_path).read_text("utf-8"))
     assert "no epoch is logged yet" in page.text
     assert "figure" not in page.elements
     assert not (tmp_path / "figures").exists()
@@ -169,7 +187,7 @@ def test_without_discriminators_nothing_is_said_about_them(make_run: Maker) -> N
 
 
 def test_without_a_teacher_there_is_no_gap(make_run: Maker) -> None:
-    page = check(make_run(epochs=2, teacher=False, layers=1, arrays=False))
+    page = words(make_run(epochs=2, teacher=False, layers=1, arrays=False))
     assert "Teacher" not in page.text
     assert "Student − teacher" not in page.text
     assert "percentage points" not in page.text

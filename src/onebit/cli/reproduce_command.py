@@ -40,6 +40,8 @@ class Arguments:
     """Also write the table as CSV."""
     markdown: Path | None = None
     """Also write the table as Markdown."""
+    figure: Path | None = None
+    """Also draw it, as SVG."""
     quiet: bool = False
     """Nothing on stderr but errors."""
     json: bool = False
@@ -49,9 +51,10 @@ class Arguments:
 def run(argv: Sequence[str]) -> None:
     arguments, overrides = parse_known(Arguments, "reproduce", argv)
     from onebit.files import write_text
-    from onebit.reports.ablation import ablation_table
+    from onebit.reports.ablation import ablation_svg, ablation_table
     from onebit.training.ablation import run_ablation
     from onebit.training.recipe_files import check_recipe, load_recipe, override_recipe
+    from onebit.training.run import is_main_process
 
     recipe = override_recipe(load_recipe(arguments.recipe), overrides, "onebit reproduce rbcn-ablation")
     check_recipe(recipe)
@@ -64,12 +67,19 @@ def run(argv: Sequence[str]) -> None:
         download=arguments.download,
         quiet=arguments.quiet,
     )
+    if not is_main_process():
+        return
     table = ablation_table(recipe, runs)
-    for path, text in ((arguments.csv, table.csv), (arguments.markdown, table.markdown)):
+    written = (
+        (arguments.csv, table.csv),
+        (arguments.markdown, table.markdown),
+        (arguments.figure, lambda: ablation_svg(recipe, runs)),
+    )
+    for path, text in written:
         if path is not None:
             write_text(path, text())
             print(f"written: {path}", file=sys.stderr)
     if arguments.json:
-        print_json({"title": table.title, "columns": table.columns, "rows": table.rows, "notes": table.notes})
+        print_json(table.to_dict())
     else:
         print_table(table)

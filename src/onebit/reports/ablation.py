@@ -14,6 +14,25 @@ if TYPE_CHECKING:
     from onebit.training.recipe import Recipe
 
 
+def ablation_svg(recipe: Recipe, runs: Sequence[AblationRun]) -> str:
+    """The same as a picture, as the text of an SVG file."""
+    from onebit.reports.figures.ablation import ablation_figure
+    from onebit.reports.figures.style import styled, svg_text
+
+    widths = "-".join(map(str, recipe.model.widths))
+    ours: dict[str, list[float]] = {}
+    for run in runs:
+        ours.setdefault(run.column, []).append(run.top1)
+    paper = {column: value for (row, column), value in paper_numbers("rbcn-ablation").values.items() if row == widths}
+    teachers = [run.teacher_top1 for run in runs if run.teacher_top1 is not None]
+    label = (
+        f"ours: {recipe.model.name} {widths}, {recipe.data.dataset}, {recipe.training.epochs} epochs, "
+        f"{runs[0].n if runs else 0} {runs[0].split if runs else 'test'} images; paper: CIFAR-100, 200 epochs"
+    )
+    with styled():
+        return svg_text(ablation_figure(ours, paper, teachers[0] if teachers else None, label))
+
+
 def ablation_table(recipe: Recipe, runs: Sequence[AblationRun]) -> Table:
     """One line per column of the ablation: paper, ours, gains over Bi, seeds, minutes.
 
@@ -41,6 +60,7 @@ def ablation_table(recipe: Recipe, runs: Sequence[AblationRun]) -> Table:
         f"{recipe.optimizer.name} at {recipe.optimizer.lr:g}, {recipe.schedule.name} schedule; mean ± sample standard "
         f"deviation of the last epoch on the {split} split ({runs[0].n if runs else 0} images).",
         f"Paper: {paper.source}.",
+        *paper.notes,
     ]
     if teachers:
         notes.insert(1, f"Teacher on the same split: {', '.join(map(str, sorted(teachers)))} %.")

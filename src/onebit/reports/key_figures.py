@@ -16,10 +16,11 @@ from onebit.reports.values import clean
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A run's headline accuracy: of its evaluation, else the best on the hold-out images."""
+    """The accuracy to quote for a run: ``top1`` in percent, on the images of ``split``, and in what state."""
 
     top1: float
-    where: str
+    split: str
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,30 @@ class Tile:
     owner: str = ""
 
 
-def accuracy(run: Run | None) -> Accuracy | None:
-    """The figure to quote for a run."""
-    if run is None:
-        return None
+def accuracies(run: Run) -> tuple[Accuracy | None, Accuracy | None]:
+    """The accuracies to quote for a run and for its teacher, on the same images where both are known there.
+
+    That is the evaluation of the final weights; before there is one, the hold-out images after the last epoch.
+    """
+    first, second = (_held_out, _evaluation) if (own := _evaluation(run)) is None else (_evaluation, _held_out)
+    teacher = None if run.teacher is None else first(run.teacher) or second(run.teacher)
+    return own or _held_out(run), teacher
+
+
+def _evaluation(run: Run) -> Accuracy | None:
     evaluation = run.evaluation
-    if evaluation is not None and evaluation.scores.top1 is not None:
-        images = f", {evaluation.n:,} images" if evaluation.n else ""
-        return Accuracy(evaluation.scores.top1, f"{evaluation.split or 'evaluation'}{images}")
-    best = run.best
-    if best is not None and best.holdout.top1 is not None:
-        return Accuracy(best.holdout.top1, f"hold-out, best epoch ({best.number})")
+    if evaluation is None or evaluation.scores.top1 is None:
+        return None
+    split = evaluation.split or "evaluation"
+    return Accuracy(evaluation.scores.top1, split, f"{split}, {evaluation.n:,} images" if evaluation.n else split)
+
+
+def _held_out(run: Run) -> Accuracy | None:
+    if run.evaluation is not None and run.evaluation.holdout.top1 is not None:
+        return Accuracy(run.evaluation.holdout.top1, "hold-out", "hold-out")
+    for epoch in reversed(run.epochs):
+        if epoch.holdout.top1 is not None:
+            return Accuracy(epoch.holdout.top1, "hold-out", f"hold-out, after epoch {epoch.number}")
     return None
 
 
@@ -88,14 +102,14 @@ def duration(seconds: float) -> str:
 
 def tiles(run: Run) -> list[Tile]:
     """The key figures, as far as they are known."""
-    own, teacher = accuracy(run), accuracy(run.teacher)
+    own, teacher = accuracies(run)
     name = "Teacher" if run.role == "teacher" else "Student"
     result = []
     if teacher is not None:
-        result.append(Tile("Teacher top-1", f"{teacher.top1:.2f} %", teacher.where, "teacher"))
+        result.append(Tile("Teacher top-1", f"{teacher.top1:.2f} %", teacher.detail, "teacher"))
     if own is not None:
-        result.append(Tile(f"{name} top-1", f"{own.top1:.2f} %", own.where, name.lower()))
-    if own is not None and teacher is not None and comparable(own, teacher):
+        result.append(Tile(f"{name} top-1", f"{own.top1:.2f} %", own.detail, name.lower()))
+    if own is not None and teacher is not None and own.split == teacher.split:
         result.append(Tile("Student − teacher", _with_sign(f"{own.top1 - teacher.top1:.2f}"), "percentage points"))
     if run.binary_share is not None and run.binary_parameters:
         detail = f"{run.binary_parameters:,} of {run.parameters:,}"
@@ -104,11 +118,6 @@ def tiles(run: Run) -> list[Tile]:
         per_epoch = f"{duration(run.seconds / len(run.epochs))} per epoch" if run.epochs else ""
         result.append(Tile("Training time", duration(run.seconds), per_epoch))
     return result
-
-
-def comparable(one: Accuracy, other: Accuracy) -> bool:
-    """Whether both were measured in the same way (an evaluation, or the best hold-out epoch)."""
-    return one.where.startswith("hold-out, best") == other.where.startswith("hold-out, best")
 
 
 def comparison(run: Run) -> Table:

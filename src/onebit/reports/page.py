@@ -113,20 +113,16 @@ def _warnings(run: Run) -> str:
 
 
 def _summary(run: Run) -> str:
-    own, teacher = key_figures.accuracy(run), key_figures.accuracy(run.teacher)
+    own, teacher = key_figures.accuracies(run)
     if own is None:
         return ""
-    evaluated = run.evaluation is not None and run.evaluation.scores.top1 is not None
-    where = (run.evaluation.split or "evaluation") if evaluated and run.evaluation else "hold-out"
     share = run.binary_share
     who = f"With {100 * share:.1f} % of its weights in one bit, the network" if share else "The network"
-    sentence = f"{who} classifies {own.top1:.2f} % of the {where} images correctly"
-    if not evaluated:
-        sentence += " in its best epoch"
-    if teacher is not None and key_figures.comparable(own, teacher):
-        gap = teacher.top1 - own.top1
-        side = "below" if gap >= 0 else "above"
-        sentence += f", {abs(gap):.2f} percentage points {side} its full-precision teacher"
+    sentence = f"{who} classifies {own.top1:.2f} % of the {own.split} images correctly"
+    if teacher is not None and own.split == teacher.split:
+        side = "below" if own.top1 <= teacher.top1 else "above"
+        sentence += f", {abs(own.top1 - teacher.top1):.2f} percentage points {side} its full-precision teacher"
+    evaluated = run.evaluation is not None and run.evaluation.scores.top1 is not None
     note = run.evaluation.note if evaluated and run.evaluation else None
     remark = f'<p class="note">About the images: {escape(note)}</p>' if note else ""
     return f'<p class="lead">{escape(sentence)}.</p>{remark}'
