@@ -21,9 +21,9 @@ lint: dev
 
 dev: $(VENV)/.dev
 
-# An editable install (from `make test`) already sees the sources as they are; a plain one is repeated when they change.
+# A plain install is repeated when the sources change; the editable one of `make test` sees them as they are.
 $(VENV)/.library: pyproject.toml $(SOURCES) | $(VENV)/.created
-	if [ -e $(VENV)/.dev ]; then $(BIN)/pip install -q -e '.[dev]'; else $(BIN)/pip install -q .; fi
+	if [ -e $(VENV)/.dev ]; then $(MAKE) dev; else $(BIN)/pip install -q .; fi
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.created

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -42,11 +43,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments[0] not in COMMANDS:
             raise unknown_name("command", arguments[0], COMMANDS)
         command = importlib.import_module(f"onebit.cli.{arguments[0]}_command")
-        return command.run(arguments[1:]) or 0
+        status = command.run(arguments[1:]) or 0
+        sys.stdout.flush()
+        return status
     except OnebitError as error:
         print(f"onebit: error: {error}", file=sys.stderr)
         return error.exit_status
     except BrokenPipeError:
+        # Whoever read our output has gone; without this the interpreter complains about it once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"onebit: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("onebit: stopped; what was finished is kept (train: continue with --resume)", file=sys.stderr)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
+import typing
 from collections.abc import Sequence
 from typing import Any, TypeVar
+
+from onebit.errors import unknown_name
 
 T = TypeVar("T")
 
@@ -18,10 +22,19 @@ def parse(kind: type[T], command: str, argv: Sequence[str]) -> T:
 
 
 def parse_known(kind: type[T], command: str, argv: Sequence[str]) -> tuple[T, list[str]]:
-    """:func:`parse`, handing back what it does not know."""
+    """:func:`parse`, handing back what it does not know: overrides of recipe keys, which have a dot in their name.
+
+    Raises:
+        UsageError: for any other unknown option (the nearest is named).
+    """
     import tyro
 
-    return tyro.cli(kind, prog=f"onebit {command}", args=list(argv), return_unknown_args=True)
+    arguments, rest = tyro.cli(kind, prog=f"onebit {command}", args=list(argv), return_unknown_args=True)
+    options = [f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(typing.cast(typing.Any, kind))]
+    for flag in (argument.partition("=")[0] for argument in rest):
+        if flag.startswith("--") and "." not in flag and flag not in ("--name", "--description"):
+            raise unknown_name("option", flag, options)
+    return arguments, rest
 
 
 def print_json(value: Any) -> None:

@@ -42,6 +42,8 @@ def pack_bits(values: Tensor) -> Tensor:
 
 def pack_bytes(ones: Tensor) -> Tensor:
     """:func:`pack_bits` for a uint8 tensor that already holds only 0 and 1."""
+    if not ones.numel():
+        return ones.new_empty(0)
     flat = ones.reshape(-1).contiguous()
     missing = -flat.numel() % 8
     if missing:

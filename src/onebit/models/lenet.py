@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from onebit.errors import UsageError
 from onebit.methods import Method
-from onebit.models.registry import MODELS, Tap
+from onebit.models.registry import MODELS, Tap, check_widths
 
 
 class LeNet(nn.Module):
@@ -31,11 +31,9 @@ class LeNet(nn.Module):
         widths: Sequence[int] = (32, 64, 512),
     ) -> None:
         super().__init__()
-        if len(widths) != 3 or any(not isinstance(w, int) or w < 1 for w in widths):
-            raise UsageError(f"lenet takes three positive widths (two convolutions, hidden layer), got {tuple(widths)}")
         if image_size < 4:
             raise UsageError(f"lenet needs images of at least 4x4 pixels, got {image_size}x{image_size}")
-        first, second, hidden = widths
+        first, second, hidden = check_widths(widths, 3, "three widths, two convolutions and hidden layer: 32-64-512")
         convolution = nn.Conv2d(in_channels, first, 5, padding=2, bias=False)
         nn.init.kaiming_normal_(convolution.weight, nonlinearity="linear")
         self.stem = nn.Sequential(convolution, nn.MaxPool2d(2), nn.BatchNorm2d(first))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,21 @@ class Tap:
 
 
 MODELS: Registry[Callable[..., nn.Module]] = Registry("model")
+
+
+def check_widths(widths: Sequence[int], count: int, meaning: str) -> tuple[int, ...]:
+    """The widths as a tuple.
+
+    Raises:
+        UsageError: unless they are ``count`` positive whole numbers; ``meaning`` says what they are, with an example.
+
+    >>> check_widths([8, 16], 2, "two widths such as 32-64")
+    (8, 16)
+    """
+    listed = isinstance(widths, Sequence) and not isinstance(widths, str)
+    if not listed or len(widths) != count or any(type(width) is not int or width < 1 for width in widths):
+        raise UsageError(f"this network takes {meaning}, got {widths!r}")
+    return tuple(widths)
 
 
 def list_models(pattern: str = "*") -> list[str]:

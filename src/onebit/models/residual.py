@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from onebit.errors import UsageError
 from onebit.methods import Method
-from onebit.models.registry import Tap
+from onebit.models.registry import Tap, check_widths
 from onebit.nn import BinaryUnit, make_shortcut
 
 ShortcutSpan = Literal["unit", "block"]
@@ -73,13 +73,10 @@ class ResidualNetwork(nn.Module):
         shortcut: ShortcutSpan = "unit",
     ) -> None:
         super().__init__()
-        if len(widths) != len(units) or any(not isinstance(w, int) or w < 1 for w in widths):
-            raise UsageError(
-                f"this network has {len(units)} stages and takes {len(units)} positive widths, got {tuple(widths)}"
-            )
+        widths = check_widths(widths, len(units), f"{len(units)} widths, one a stage such as 64-64-128-256")
         if shortcut not in ("unit", "block"):
             raise UsageError(f"shortcut is 'unit' or 'block', not {shortcut!r}")
-        channels = stem_width or widths[0]
+        channels = widths[0] if stem_width is None else check_widths((stem_width,), 1, "one positive stem_width")[0]
         self.stem = make_stem(stem, in_channels, channels, image_size)
         self.stages = nn.Sequential()
         taps = []

@@ -12,7 +12,8 @@ from onebit.models.residual import ResidualNetwork
 
 def _resnet(method: Method, units: Sequence[int], widths: Sequence[int], **options: Any) -> ResidualNetwork:
     # Three widths read "a-b-c-d" as stem and three stages, the other reading of the published strings.
-    return ResidualNetwork(method, units=units[: len(widths)] if len(widths) == 3 else units, widths=widths, **options)
+    three = isinstance(widths, Sequence) and len(widths) == 3
+    return ResidualNetwork(method, units=units[:3] if three else units, widths=widths, **options)
 
 
 @MODELS.register("resnet18")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onebit.errors import UsageError
 from onebit.methods import Method
-from onebit.models.registry import MODELS
+from onebit.models.registry import MODELS, check_widths
 from onebit.models.residual import ResidualNetwork
 
 
@@ -20,11 +19,8 @@ def _wide_resnet(
     image_size: int,
     stem: str,
 ) -> ResidualNetwork:
-    chosen = tuple(widths) or (base_width, base_width, 2 * base_width, 4 * base_width)
-    if len(chosen) != 4:
-        raise UsageError(
-            f"a wide ResNet takes four widths, stem-stage1-stage2-stage3 such as 64-64-128-256, got {chosen}"
-        )
+    chosen = widths or (base_width, base_width, 2 * base_width, 4 * base_width)
+    chosen = check_widths(chosen, 4, "four widths, stem-stage1-stage2-stage3 such as 64-64-128-256")
     return ResidualNetwork(
         method,
         units=(2 * blocks,) * 3,

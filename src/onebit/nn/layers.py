@@ -24,7 +24,7 @@ class BinaryConv2d(BinaryLayer, nn.Conv2d):
     Shapes:
         (N, C_in, H, W) float -> (N, C_out, H_out, W_out)
     Raises:
-        UsageError: if the input has not 4 dimensions or not ``in_channels`` channels.
+        UsageError: if the input has not 4 dimensions or not ``in_channels`` channels; for a padding in words ('same').
 
     >>> import torch
     >>> layer = BinaryConv2d(2, 1, 1).eval()
@@ -44,8 +44,9 @@ class BinaryConv2d(BinaryLayer, nn.Conv2d):
         groups: int = 1,
         **options: Any,
     ) -> None:
+        if isinstance(padding, str):
+            raise UsageError(f"padding is a number of pixels or a pair of them (height, width), not {padding!r}")
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False)
-        self._geometry = _pair(stride), _pair(padding), _pair(dilation)
         self.configure(**options)
 
     def forward(self, x: Tensor) -> Tensor:  # ty: ignore[lost-keyword-for-regular-parameter]
@@ -56,11 +57,8 @@ class BinaryConv2d(BinaryLayer, nn.Conv2d):
         return self._convolve(x, self.binary_weight()) * self.scale()
 
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
-        return sign_conv2d(x, weight, self.estimator, *self._geometry, groups=self.groups)
-
-
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else value
+        geometry: tuple[Any, Any, Any] = self.stride, self.padding, self.dilation
+        return sign_conv2d(x, weight, self.estimator, *geometry, groups=self.groups)
 
 
 class BinaryLinear(BinaryLayer, nn.Linear):
@@ -75,7 +73,7 @@ class BinaryLinear(BinaryLayer, nn.Linear):
         self.configure(**options)
 
     def forward(self, x: Tensor) -> Tensor:  # ty: ignore[lost-keyword-for-regular-parameter]
-        if x.shape[-1] != self.in_features:
+        if x.shape[-1:] != (self.in_features,):
             raise UsageError(f"this layer takes (..., {self.in_features}), got {tuple(x.shape)}")
         if self.training:
             return sign_linear(x, self.effective_weight(), self.estimator)

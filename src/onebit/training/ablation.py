@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onebit.errors import UsageError, unknown_name
+from onebit.training.checkpoints import resume_check
 from onebit.training.recipe import MethodConfig, Recipe
+from onebit.training.recipe_files import load_recipe, recipe_to_dict
 from onebit.training.run import train
 from onebit.training.teacher import teacher_recipe
 
@@ -118,9 +120,13 @@ def run_ablation(
 
 
 def run_or_read(recipe: Recipe, path: Path, data_dir: str | Path | None, download: bool, quiet: bool) -> Path:
-    """Train into ``path`` unless a finished run is there; resume one that was cut off."""
+    """Train into ``path`` unless a finished run is there; resume one that was cut off; refuse one of another recipe."""
+    started = (path / "recipe.toml").exists()
+    if started:
+        stored = load_recipe(path / "recipe.toml")
+        stored.teacher.checkpoint = recipe.teacher.checkpoint  # the folder may have been moved, with the teacher in it
+        resume_check({"recipe": recipe_to_dict(stored)}, recipe, path)
     if not (path / "evaluation.json").exists():
-        started = (path / "recipe.toml").exists()
         train(recipe, run_dir=path, data_dir=data_dir, resume=started, download=download, quiet=quiet)
     return path
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,13 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
+                if archive.testzip() is not None:
+                    raise zipfile.BadZipFile
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     except Exception as error:
         raise CheckpointError(
             f"{path} ({path.stat().st_size} bytes) cannot be read as a checkpoint: it is truncated, damaged, or holds more than "
@@ -63,6 +70,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} is a onebit checkpoint of version {content.get('version')}; this onebit reads version {VERSION}"
         )
+    missing = [key for key in ("recipe", "data", "epoch", "model") if key not in content]
+    if missing:
+        raise CheckpointError(f"{path} is not a whole onebit checkpoint: {', '.join(missing)} missing")
     return content
 
 
@@ -82,15 +92,21 @@ def build_model(recipe: Recipe, data: dict[str, Any]) -> nn.Module:
     options: dict[str, Any] = dict(recipe.model.options)
     if recipe.model.widths:
         options["widths"] = recipe.model.widths
-    return create_model(
-        recipe.model.name,
-        recipe.method.name,
-        num_classes=data["num_classes"],
-        in_channels=data["in_channels"],
-        image_size=data["image_size"],
-        method_options=recipe.method.options,
-        **options,
-    )
+    try:
+        return create_model(
+            recipe.model.name,
+            recipe.method.name,
+            num_classes=data["num_classes"],
+            in_channels=data["in_channels"],
+            image_size=data["image_size"],
+            method_options=recipe.method.options,
+            **options,
+        )
+    except (TypeError, ValueError) as error:  # an option of the wrong type
+        given = {**options, **recipe.method.options}
+        raise UsageError(
+            f"model {recipe.model.name!r} with method {recipe.method.name!r} cannot be built with {given}: {error}"
+        ) from error
 
 
 def load_model(path: str | os.PathLike[str], which: str = "last") -> tuple[nn.Module, dict[str, Any]]:

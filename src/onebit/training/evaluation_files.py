@@ -48,12 +48,13 @@ def save_evaluation(
         known = json.loads(teacher_file.read_text())
         result["teacher"] = {key: known[key] for key in ("n", "top1", "top5", "loss", "holdout") if key in known}
     if fabric.is_global_zero:
-        write_text(folder / "evaluation.json", json.dumps(result, indent=1) + "\n")
         if details:
             everything = evaluation_batches(recipe, sets["test"])
             examples = {key: value.numpy() for key, value in example_predictions(model, everything).items()}
             write_bytes(folder / "examples.npz", _npz(examples))
             write_bytes(folder / "kernels.npz", _npz(kernel_histograms(model)))
+        # The last file of a run: where it stands, the run is finished.
+        write_text(folder / "evaluation.json", json.dumps(result, indent=1) + "\n")
     return result
 
 

@@ -67,6 +67,8 @@ class Fit:
         # Under mixed precision Fabric lets only fabric.backward() through the wrapper's output, but _probe() needs autograd.grad:
         # the loss is built on the output of the network inside.
         self.output = FeatureMaps(model, [""])
+        with_matrix = any(group["name"] == "matrix" for group in self.optimizer.param_groups)
+        self.alternates = recipe.training.strict_alternation and with_matrix
         self.average = MovingAverage(model, recipe.training.ema) if recipe.training.ema else None
         self.epoch, self.seconds = 0, 0.0
         self.best: dict[str, float] = {"epoch": 0, "top1": -1.0}
@@ -181,7 +183,7 @@ class Fit:
         figures = average_values(self.fabric, {"loss": loss, **terms, "top1": top1})
         check_finite({name: figures[name] for name in terms}, self.epoch, step % self.steps + 1)
         self.fabric.backward(loss)
-        if self.recipe.training.strict_alternation:
+        if self.alternates:
             self._step(lambda role: role != "matrix")
             self.optimizer.zero_grad(set_to_none=True)
             again, _ = self._terms(images, labels, seen, step, train_discriminators=False)

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from onebit.errors import OnebitError
 from onebit.files import write_text
 
 
@@ -48,7 +49,7 @@ class MetricsLog:
             self._board = SummaryWriter(str(folder / "tensorboard"))
 
     def rewind(self, epoch: int) -> None:
-        """Drop what was written after ``epoch`` (a run that was killed is resumed from its last checkpoint)."""
+        """Drop what was written after ``epoch`` (a run that was killed is resumed from its last checkpoint); 0 drops all."""
         if not self.path.exists():
             return
         kept = []
@@ -57,13 +58,19 @@ class MetricsLog:
                 record = json.loads(line)
             except json.JSONDecodeError:
                 continue
-            if record.get("event") != "end" and record.get("epoch", 0) <= epoch:
+            if epoch and record.get("event") != "end" and record.get("epoch", 0) <= epoch:
                 kept.append(json.dumps(record))
         write_text(self.path, "".join(line + "\n" for line in kept))
 
     def write(self, record: dict[str, Any]) -> None:
-        with self.path.open("a") as stream:
-            stream.write(json.dumps(_plain(record)) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(_plain(record)) + "\n")
+        except OSError as error:
+            raise OnebitError(
+                f"cannot write {self.path}: {error.strerror or error}; the last checkpoint is untouched. "
+                "Make room and continue with --resume."
+            ) from error
         if self._board is not None and record.get("event") == "epoch":
             for name, value in _scalars(record):
                 self._board.add_scalar(name, value, record["epoch"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
@@ -11,6 +12,17 @@ from typing import Any
 log = logging.getLogger("onebit")
 
 
+class _LogFile(logging.FileHandler):
+    """train.log; where it cannot be written, metrics and checkpoints say so, which cannot be written either."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 class Progress:
     """Shows where a training run is. ``role`` names what is being trained; quiet=True only writes the log file."""
 
@@ -18,7 +30,7 @@ class Progress:
         self.role, self.epochs, self.steps, self.quiet = role, epochs, steps, quiet
         self._started = time.monotonic()
         self._done_at_start: int | None = None
-        self._handler = logging.FileHandler(folder / "train.log")
+        self._handler = _LogFile(folder / "train.log", delay=True)
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         log.addHandler(self._handler)
         log.setLevel(logging.INFO)

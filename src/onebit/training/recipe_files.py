@@ -82,10 +82,54 @@ def check_recipe(recipe: Recipe) -> None:
         ("distillation.temperature", recipe.distillation.temperature, recipe.distillation.temperature > 0, "positive"),
         ("distillation.weight", recipe.distillation.weight, recipe.distillation.weight >= 0, "0 or more"),
         ("refresh.fraction", recipe.refresh.fraction, 0 < recipe.refresh.fraction <= 1, "in (0, 1]"),
+        ("refresh.lr", recipe.refresh.lr, recipe.refresh.lr >= 0, "0 or more"),
+        ("refresh.momentum", recipe.refresh.momentum, 0 <= recipe.refresh.momentum < 1, "in [0, 1)"),
+        ("optimizer.momentum", recipe.optimizer.momentum, 0 <= recipe.optimizer.momentum < 1, "in [0, 1)"),
+        ("optimizer.weight_decay", recipe.optimizer.weight_decay, recipe.optimizer.weight_decay >= 0, "0 or more"),
+        (
+            "optimizer.binary_weight_decay",
+            recipe.optimizer.binary_weight_decay,
+            recipe.optimizer.binary_weight_decay >= 0,
+            "0 or more",
+        ),
+        (
+            "optimizer.binary_lr_scale",
+            recipe.optimizer.binary_lr_scale,
+            recipe.optimizer.binary_lr_scale >= 0,
+            "0 or more",
+        ),
+        ("optimizer.clip_norm", recipe.optimizer.clip_norm, recipe.optimizer.clip_norm >= 0, "0 or more"),
+        ("schedule.warmup_epochs", recipe.schedule.warmup_epochs, recipe.schedule.warmup_epochs >= 0, "0 or more"),
+        ("adversarial.max_ratio", recipe.adversarial.max_ratio, recipe.adversarial.max_ratio >= 0, "0 or more"),
+        ("adversarial.lr", recipe.adversarial.lr, recipe.adversarial.lr >= 0, "0 or more"),
+        ("adversarial.pool", recipe.adversarial.pool, recipe.adversarial.pool >= 0, "0 or more"),
+        ("adversarial.widths", recipe.adversarial.widths, min(recipe.adversarial.widths, default=1) >= 1, "positive"),
+        (
+            "adversarial.throttle_interval",
+            recipe.adversarial.throttle_interval,
+            recipe.adversarial.throttle_interval >= 1,
+            "at least 1",
+        ),
+        ("adversarial.probe_every", recipe.adversarial.probe_every, recipe.adversarial.probe_every >= 0, "0 or more"),
+        ("teacher.epochs", recipe.teacher.epochs, recipe.teacher.epochs >= 0, "0 or more"),
+        ("teacher.lr", recipe.teacher.lr, recipe.teacher.lr >= 0, "0 or more"),
+        ("training.threads", recipe.training.threads, recipe.training.threads >= 0, "0 or more"),
+        ("data.workers", recipe.data.workers, recipe.data.workers >= 0, "0 or more"),
     ]
     for key, value, valid, allowed in rules:
         if not valid:
             raise UsageError(f"{key} = {value}: it must be {allowed}")
+    if recipe.data.batch_size < 2 * recipe.training.devices or recipe.data.batch_size % recipe.training.devices:
+        raise UsageError(
+            f"data.batch_size = {recipe.data.batch_size} does not divide among training.devices = "
+            f"{recipe.training.devices}: it must be a multiple of it, with at least two images for each"
+        )
+    if recipe.optimizer.nesterov and not recipe.optimizer.momentum:
+        raise UsageError("optimizer.nesterov needs optimizer.momentum above 0")
+    if recipe.adversarial.max_ratio and not recipe.adversarial.probe_every:
+        raise UsageError(
+            "adversarial.max_ratio bounds a ratio that adversarial.probe_every = 0 never measures; set it to 1 or more"
+        )
     if recipe.needs_teacher() and recipe.teacher.source == "none":
         raise UsageError('this recipe learns from a teacher, but teacher.source is "none"; set it to "train" or "load"')
     if recipe.teacher.source == "load" and not recipe.teacher.checkpoint:
@@ -97,13 +141,17 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 def _read(name: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
-    if str(name) in seen:
-        raise UsageError(f"recipe {seen[0]!r} extends itself: {' -> '.join([*seen, str(name)])}")
     path = Path(name)
-    if path.suffix == ".toml" or path.is_file():
+    known = str(path.resolve()) if path.is_file() else str(name)
+    if known in seen:
+        raise UsageError(f"recipe {seen[0]!r} extends itself: {' -> '.join([*seen, known])}")
+    if path.suffix or len(path.parts) > 1 or path.is_file():
         if not path.is_file():
             raise UsageError(f"there is no recipe file {path}; `onebit list recipes` names the shipped ones")
-        text = path.read_text()
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"recipe {path} cannot be read as UTF-8 text: {error}") from error
     else:
         names = list_recipes()
         if str(name) not in names:
@@ -116,9 +164,11 @@ def _read(name: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
     parent = data.pop("extends", None)
     if parent is None:
         return data
-    if str(parent).endswith(".toml") and path.is_file():
-        parent = path.parent / parent
-    return _merge(_read(parent, (*seen, str(name))), data)
+    if not isinstance(parent, str):
+        raise UsageError(f"recipe key 'extends' takes the name of a recipe, got {parent!r}")
+    if parent.endswith(".toml") and path.is_file():
+        parent = str(path.parent / parent)
+    return _merge(_read(parent, (*seen, known)), data)
 
 
 def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +11,23 @@ from typing import Any
 import torch
 from torch import nn
 
-from onebit.errors import CheckpointError, UsageError
+from onebit.errors import CheckpointError, OnebitError, UsageError
 from onebit.files import write_text
-from onebit.training.checkpoints import build_model, load_model
+from onebit.training.checkpoints import build_model, load_model, resume_check
 from onebit.training.environment import environment
 from onebit.training.evaluation import evaluate_model
 from onebit.training.evaluation_files import save_evaluation
 from onebit.training.fit import Fit
 from onebit.training.recipe import Recipe
-from onebit.training.recipe_files import check_recipe, load_recipe, recipe_from_dict, recipe_to_toml
+from onebit.training.recipe_files import (
+    check_recipe,
+    load_recipe,
+    recipe_from_dict,
+    recipe_to_dict,
+    recipe_to_toml,
+)
 from onebit.training.sets import describe, evaluation_batches, load_split, load_splits, training_batches
-from onebit.training.teacher import copy_teacher, load_teacher, teacher_recipe
+from onebit.training.teacher import check_teacher, copy_teacher, load_teacher, teacher_recipe
 
 
 @dataclass
@@ -60,11 +67,12 @@ def train(
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     check_recipe(recipe)
     folder = Path(run_dir) if run_dir is not None else Path("runs") / recipe.name
+    # Every process looks for itself before the first of them writes: a refusal then ends them all.
+    prepare_folder(folder, recipe, resume)
     fabric = make_fabric(recipe)
     sets = load_splits(recipe, data_dir, download)
     data = describe(sets["train"], recipe)
-    if fabric.is_global_zero:
-        prepare_folder(folder, recipe, resume)
+    build_seeded(recipe, data)  # an impossible student is refused before its teacher is trained
     fabric.barrier()
     seed = recipe.training.seed
     own_teacher = teacher is not None
@@ -78,13 +86,15 @@ def train(
     if teacher is not None:
         teacher = teacher.to(fabric.device).eval().requires_grad_(False)
         if own_teacher or recipe.teacher.source == "load":
+            check_teacher(teacher, data, fabric.device)
             save_evaluation(folder / "teacher", recipe, teacher, sets, fabric, details=False)
     torch.manual_seed(seed)
     student = build_seeded(recipe, data)
     if recipe.model.copy_teacher and teacher is not None:
         copy_teacher(student, teacher.cpu())
         teacher.to(fabric.device)
-    guide = teacher if recipe.needs_teacher() else None
+    guided = recipe.adversarial.enabled or recipe.distillation.weight > 0
+    guide = teacher if guided else None
     fit_network(recipe, fabric, student, guide, sets, data, folder, "student", quiet)
     evaluation = save_evaluation(folder, recipe, student, sets, fabric)
     fabric.barrier()
@@ -121,9 +131,31 @@ def make_fabric(recipe: Recipe) -> Any:
     config = recipe.training
     if config.threads:
         torch.set_num_threads(config.threads)
-    fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)
+    try:
+        fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)
+    except Exception as error:  # Fabric has many ways to say that this machine lacks something
+        asked = f'training.accelerator = "{config.accelerator}" with training.devices = {config.devices}'
+        raise UsageError(f"{asked} cannot be had here: {error}") from error
     fabric.launch()
+    if fabric.world_size > 1:
+        atexit.unregister(_leave_group)
+        atexit.register(_leave_group)
     return fabric
+
+
+def is_main_process() -> bool:
+    """Whether this is the one process, of those that train together, that prints and writes."""
+    return not _in_group() or torch.distributed.get_rank() == 0
+
+
+def _in_group() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _leave_group() -> None:
+    # Left to the interpreter's exit, a process group may abort the process after its work is done.
+    if _in_group():
+        torch.distributed.destroy_process_group()
 
 
 def build_seeded(recipe: Recipe, data: dict[str, Any]) -> nn.Module:
@@ -149,7 +181,9 @@ def fit_network(
     refresh = training_batches(recipe, sets["train"], fabric, stream=1)
     holdout = evaluation_batches(recipe, sets["holdout"], fabric) if sets["holdout"] is not None else None
     if fabric.is_global_zero:
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        make_folder(folder / "checkpoints")
+        for part in (*folder.glob(".*.part"), *folder.glob("checkpoints/.*.part")):
+            part.unlink(missing_ok=True)  # what a killed process was writing
         write_text(folder / "recipe.toml", recipe_to_toml(recipe))
         write_text(folder / "environment.json", json.dumps(environment(fabric), indent=1) + "\n")
     fabric.barrier()
@@ -157,18 +191,36 @@ def fit_network(
 
 
 def prepare_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
-    """Refuse to write over a run, or to resume one that is not there.
+    """Refuse to write over a run, or to resume one that is not there or was another; nothing is written.
 
     Raises:
-        UsageError: if the folder holds a run (without resume) or is not a folder.
+        UsageError: if the folder holds a run (without resume), a run of another recipe, or is not a folder.
         CheckpointError: if there is nothing to resume.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; name a folder for the run")
-    started = (folder / "recipe.toml").exists() or (folder / "teacher" / "recipe.toml").exists()
+    runs = ((folder, recipe), (folder / "teacher", teacher_recipe(recipe)))
+    started = any((path / file).exists() for path, _ in runs for file in ("recipe.toml", "checkpoints/last.pt"))
     if started and not resume:
         raise UsageError(
             f"{folder} holds a run already; add --resume to go on with it, or choose another folder (--run-dir)"
         )
     if resume and not started:
         raise CheckpointError(f"{folder} holds no run to resume; leave --resume out to start one")
+    for path, expected in runs:
+        if (path / "recipe.toml").exists():
+            resume_check({"recipe": recipe_to_dict(load_recipe(path / "recipe.toml"))}, expected, path)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        OnebitError: with the cause, if it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OnebitError(
+            f"cannot make the folder {folder}: {error.strerror or error}; choose another (--run-dir)"
+        ) from error

@@ -82,6 +82,26 @@ def call_factory(name: str) -> nn.Module:
 
 
 @torch.no_grad()
+def check_teacher(teacher: nn.Module, data: dict[str, Any], device: Any = "cpu") -> None:
+    """Refuse a teacher that cannot take the data set's images or does not answer for its classes.
+
+    Raises:
+        UsageError: with the shapes.
+    """
+    images = torch.zeros(2, data["in_channels"], data["image_size"], data["image_size"], device=device)
+    try:
+        answer = teacher(images)
+    except Exception as error:  # the user's own network may fail in any way
+        raise UsageError(f"the teacher cannot take images of shape {tuple(images.shape[1:])}: {error}") from error
+    got = tuple(getattr(answer, "shape", ())) if isinstance(answer, torch.Tensor) else type(answer).__name__
+    wanted = (2, data["num_classes"])
+    if got != wanted:
+        raise UsageError(
+            f"the teacher answers {got} to two images, not {wanted}: the data set has {data['num_classes']} classes"
+        )
+
+
+@torch.no_grad()
 def copy_teacher(student: nn.Module, teacher: nn.Module) -> int:
     """Start the student from its twin: same names, same shapes; returns how many tensors were copied.
 

@@ -1,0 +1,41 @@
+"""Methods by name: options, defaults, and what a misspelling is told."""
+
+import pytest
+
+from onebit.errors import UsageError
+from onebit.methods import METHODS, get_method, list_methods
+
+
+def test_the_published_methods_are_there():
+    assert {"real", "xnor", "bireal", "rbcn"} <= set(list_methods())
+    assert list_methods("b*") == [name for name in list_methods() if name.startswith("b")]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_option_is_accepted_at_its_default(name):
+    method = get_method(name)
+    assert method.source
+    assert get_method(name, **method.defaults()).conv(2, 2, 1) is not None
+    assert get_method(method) == method
+
+
+def test_options_add_up_and_reach_the_layer():
+    method = get_method(get_method("rbcn", kernel_grad="full"), kernel_weight=0.5)
+    for layer in (method.conv(2, 2, 3, padding=1), method.linear(4, 2)):
+        assert (layer.kernel_grad, layer.kernel_weight) == ("full", 0.5)
+    assert METHODS["rbcn"].options == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("rbnc", {}, "unknown method 'rbnc'; did you mean 'rbcn'"),
+        ("", {}, "unknown method ''; Valid: bireal, rbcn, real, xnor"),
+        ("xnor", {"alpha_gard": 1}, "option of method 'xnor': 'alpha_gard'; did you mean 'alpha_grad'"),
+        ("xnor", {"kernel_weight": 1}, "unknown option of method 'xnor'"),
+        ("real", {"estimator": "clip"}, "method 'real' takes no options, got 'estimator'"),
+    ],
+)
+def test_misspelt_names_get_the_nearest(name, options, message):
+    with pytest.raises(UsageError, match=message):
+        get_method(name, **options)
