@@ -53,7 +53,8 @@ def run(argv: Sequence[str]) -> None:
     from onebit.files import write_text
     from onebit.reports.ablation import ablation_svg, ablation_table
     from onebit.training.ablation import run_ablation
-    from onebit.training.recipe_files import check_recipe, load_recipe, override_recipe
+    from onebit.training.recipe_files import load_recipe, override_recipe
+    from onebit.training.recipe_rules import check_recipe
     from onebit.training.run import is_main_process
 
     recipe = override_recipe(load_recipe(arguments.recipe), overrides, "onebit reproduce rbcn-ablation")

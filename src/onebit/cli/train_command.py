@@ -46,7 +46,8 @@ def run(argv: Sequence[str]) -> None:
         argv = [argument for argument in argv if argument not in ("-h", "--help")]
     arguments, overrides = parse_known(Arguments, "train", argv)
 
-    from onebit.training.recipe_files import check_recipe, load_recipe, override_recipe
+    from onebit.training.recipe_files import load_recipe, override_recipe
+    from onebit.training.recipe_rules import check_recipe
 
     recipe = load_recipe(arguments.recipe)
     recipe = override_recipe(recipe, ["--help"] if wants_recipe_help else overrides, f"onebit train {arguments.recipe}")

@@ -102,6 +102,7 @@ def run_ablation(
     loads one). Seeds change the student's start and the order of its batches.
     """
     folder = Path(folder)
+    seeds, columns = list(dict.fromkeys(seeds)), list(dict.fromkeys(columns))
     recipe = copy.deepcopy(recipe)
     wanted = [column_recipe(recipe, column, seed) for seed in seeds for column in columns]
     if recipe.teacher.source == "train":

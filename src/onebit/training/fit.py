@@ -69,6 +69,8 @@ class Fit:
         self.output = FeatureMaps(model, [""])
         with_matrix = any(group["name"] == "matrix" for group in self.optimizer.param_groups)
         self.alternates = recipe.training.strict_alternation and with_matrix
+        # float16 on CUDA scales the loss, and the scale is part of the state.
+        self.scaler = getattr(fabric.strategy.precision, "scaler", None)
         self.average = MovingAverage(model, recipe.training.ema) if recipe.training.ema else None
         self.epoch, self.seconds = 0, 0.0
         self.best: dict[str, float] = {"epoch": 0, "top1": -1.0}
@@ -275,6 +277,7 @@ class Fit:
             "ema": self.average.state if self.average is not None else None,
             "optimizer": self.optimizer.optimizer.state_dict(),
             "guidance": self.guidance.state_dict() if self.guidance is not None else {},
+            "scaler": self.scaler.state_dict() if self.scaler is not None else None,
         }
         if also:
             save_checkpoint(self.folder / "checkpoints" / also, state)
@@ -287,6 +290,8 @@ class Fit:
             raise UsageError(f"{path} stands at epoch {state['epoch']}, beyond the recipe's {self.epochs}")
         load_weights(self.model, state["model"], str(path))
         self.optimizer.optimizer.load_state_dict(state["optimizer"])
+        if self.scaler is not None and state.get("scaler"):
+            self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.state = {k: v.to(self.fabric.device) for k, v in state["ema"].items()}
         if self.guidance is not None:

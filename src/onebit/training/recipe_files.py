@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from onebit.errors import UsageError, unknown_name
 from onebit.training.recipe import Recipe
+from onebit.training.recipe_rules import check_recipe
 
 T = TypeVar("T")
 
@@ -49,95 +50,6 @@ def recipe_to_toml(recipe: Recipe) -> str:
     lines: list[str] = []
     _write_table(recipe_to_dict(recipe), "", lines)
     return "\n".join(lines) + "\n"
-
-
-def check_recipe(recipe: Recipe) -> None:
-    """Refuse values that cannot work, each with one sentence.
-
-    Raises:
-        UsageError: naming the key, its value and what is allowed.
-    """
-    rules = [
-        (
-            "data.batch_size",
-            recipe.data.batch_size,
-            recipe.data.batch_size >= 2,
-            "at least 2 (batch norm needs two images)",
-        ),
-        ("data.holdout", recipe.data.holdout, recipe.data.holdout >= 0, "0 or more"),
-        ("data.limit", recipe.data.limit, recipe.data.limit >= 0, "0 or more"),
-        ("training.epochs", recipe.training.epochs, recipe.training.epochs >= 1, "at least 1"),
-        ("training.devices", recipe.training.devices, recipe.training.devices >= 1, "at least 1"),
-        ("training.ema", recipe.training.ema, 0 <= recipe.training.ema < 1, "in [0, 1)"),
-        (
-            "training.label_smoothing",
-            recipe.training.label_smoothing,
-            0 <= recipe.training.label_smoothing < 1,
-            "in [0, 1)",
-        ),
-        ("optimizer.lr", recipe.optimizer.lr, recipe.optimizer.lr > 0, "positive"),
-        ("optimizer.matrix_lr", recipe.optimizer.matrix_lr, recipe.optimizer.matrix_lr >= 0, "0 or more"),
-        ("schedule.step_epochs", recipe.schedule.step_epochs, recipe.schedule.step_epochs >= 1, "at least 1"),
-        ("adversarial.weight", recipe.adversarial.weight, recipe.adversarial.weight >= 0, "0 or more"),
-        ("distillation.temperature", recipe.distillation.temperature, recipe.distillation.temperature > 0, "positive"),
-        ("distillation.weight", recipe.distillation.weight, recipe.distillation.weight >= 0, "0 or more"),
-        ("refresh.fraction", recipe.refresh.fraction, 0 < recipe.refresh.fraction <= 1, "in (0, 1]"),
-        ("refresh.lr", recipe.refresh.lr, recipe.refresh.lr >= 0, "0 or more"),
-        ("refresh.momentum", recipe.refresh.momentum, 0 <= recipe.refresh.momentum < 1, "in [0, 1)"),
-        ("optimizer.momentum", recipe.optimizer.momentum, 0 <= recipe.optimizer.momentum < 1, "in [0, 1)"),
-        ("optimizer.weight_decay", recipe.optimizer.weight_decay, recipe.optimizer.weight_decay >= 0, "0 or more"),
-        (
-            "optimizer.binary_weight_decay",
-            recipe.optimizer.binary_weight_decay,
-            recipe.optimizer.binary_weight_decay >= 0,
-            "0 or more",
-        ),
-        (
-            "optimizer.binary_lr_scale",
-            recipe.optimizer.binary_lr_scale,
-            recipe.optimizer.binary_lr_scale >= 0,
-            "0 or more",
-        ),
-        ("optimizer.clip_norm", recipe.optimizer.clip_norm, recipe.optimizer.clip_norm >= 0, "0 or more"),
-        ("schedule.warmup_epochs", recipe.schedule.warmup_epochs, recipe.schedule.warmup_epochs >= 0, "0 or more"),
-        ("adversarial.max_ratio", recipe.adversarial.max_ratio, recipe.adversarial.max_ratio >= 0, "0 or more"),
-        ("adversarial.lr", recipe.adversarial.lr, recipe.adversarial.lr >= 0, "0 or more"),
-        ("adversarial.pool", recipe.adversarial.pool, recipe.adversarial.pool >= 0, "0 or more"),
-        ("adversarial.widths", recipe.adversarial.widths, min(recipe.adversarial.widths, default=1) >= 1, "positive"),
-        (
-            "adversarial.throttle_interval",
-            recipe.adversarial.throttle_interval,
-            recipe.adversarial.throttle_interval >= 1,
-            "at least 1",
-        ),
-        ("adversarial.probe_every", recipe.adversarial.probe_every, recipe.adversarial.probe_every >= 0, "0 or more"),
-        ("teacher.epochs", recipe.teacher.epochs, recipe.teacher.epochs >= 0, "0 or more"),
-        ("teacher.lr", recipe.teacher.lr, recipe.teacher.lr >= 0, "0 or more"),
-        ("training.threads", recipe.training.threads, recipe.training.threads >= 0, "0 or more"),
-        ("data.workers", recipe.data.workers, recipe.data.workers >= 0, "0 or more"),
-    ]
-    for key, value, valid, allowed in rules:
-        if not valid:
-            raise UsageError(f"{key} = {value}: it must be {allowed}")
-    if recipe.data.batch_size < 2 * recipe.training.devices or recipe.data.batch_size % recipe.training.devices:
-        raise UsageError(
-            f"data.batch_size = {recipe.data.batch_size} does not divide among training.devices = "
-            f"{recipe.training.devices}: it must be a multiple of it, with at least two images for each"
-        )
-    if recipe.optimizer.nesterov and not recipe.optimizer.momentum:
-        raise UsageError("optimizer.nesterov needs optimizer.momentum above 0")
-    if recipe.adversarial.max_ratio and not recipe.adversarial.probe_every:
-        raise UsageError(
-            "adversarial.max_ratio bounds a ratio that adversarial.probe_every = 0 never measures; set it to 1 or more"
-        )
-    if recipe.needs_teacher() and recipe.teacher.source == "none":
-        raise UsageError('this recipe learns from a teacher, but teacher.source is "none"; set it to "train" or "load"')
-    if recipe.teacher.source == "load" and not recipe.teacher.checkpoint:
-        raise UsageError('teacher.source is "load", but teacher.checkpoint names no file')
-    if recipe.method.name == "real" and recipe.needs_teacher():
-        raise UsageError(
-            'method "real" is the full-precision twin itself and takes no teacher; switch off adversarial and distillation'
-        )
 
 
 def _read(name: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:

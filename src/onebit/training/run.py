@@ -20,12 +20,12 @@ from onebit.training.evaluation_files import save_evaluation
 from onebit.training.fit import Fit
 from onebit.training.recipe import Recipe
 from onebit.training.recipe_files import (
-    check_recipe,
     load_recipe,
     recipe_from_dict,
     recipe_to_dict,
     recipe_to_toml,
 )
+from onebit.training.recipe_rules import check_recipe
 from onebit.training.sets import describe, evaluation_batches, load_split, load_splits, training_batches
 from onebit.training.teacher import check_teacher, copy_teacher, load_teacher, teacher_recipe
 
@@ -58,6 +58,7 @@ def train(
         data_dir: where data sets lie (default: $ONEBIT_DATA, then ./data); download: fetch what is missing.
         resume: go on from the last checkpoints in ``run_dir``; on a CPU the result is bit-identical to a run that never stopped.
         teacher: a full-precision network of your own, used as it is; recipe.teacher is not read then, except its ``taps``.
+            It comes back in evaluation mode, without gradients, on the device of the run.
         quiet: nothing on stderr.
     Returns:
         the folder, the trained student and its evaluation on the test split (the hold-out where the recipe has one, too).

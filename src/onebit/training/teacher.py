@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import importlib
+import os
+import sys
 from typing import Any
 
 import torch
@@ -70,7 +72,10 @@ def call_factory(name: str) -> nn.Module:
         UsageError: if there is no such function or it returns something else.
     """
     module_name, _, function = name.partition(":")
+    here = os.getcwd()  # a console script does not look into the folder it is called from
     try:
+        if here not in sys.path:
+            sys.path.append(here)
         model = getattr(importlib.import_module(module_name), function)()
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UsageError(
