@@ -15,6 +15,7 @@ from onebit.functional.estimators import Estimator, get_estimator
 from onebit.functional.sign import hard_sign
 
 Pair = tuple[int, int]
+Gradients = tuple[Tensor | None, Tensor | None]
 
 
 def reference_binary_conv2d(
@@ -108,9 +109,10 @@ def sign_conv2d(
 def sign_linear(x: Tensor, weight: Tensor, estimator: str | Estimator) -> Tensor:
     """``linear(sign(x), weight)``, as frugal in the backward as :func:`sign_conv2d`; x: (..., in), weight: (out, in)."""
 
-    def gradients(upstream: Tensor, signs: Tensor, kernel: Tensor, need: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
+    def gradients(upstream: Tensor, signs: Tensor, kernel: Tensor, need: tuple[bool, bool]) -> Gradients:
+        to_signs = upstream @ kernel if need[0] else None
         flat = upstream.reshape(-1, upstream.shape[-1])
-        return upstream @ kernel, flat.T @ signs.reshape(-1, signs.shape[-1])
+        return to_signs, flat.T @ signs.reshape(-1, signs.shape[-1]) if need[1] else None
 
     return _sign_then(x, weight, get_estimator(estimator), F.linear, gradients)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from onebit.errors import UsageError
 from onebit.functional import hard_sign
 from onebit.methods.registry import METHODS, Method
-from onebit.nn import BinaryConv2d, BinaryLayer, BinaryLinear
+from onebit.nn import BinaryConv2d, BinaryLayer, BinaryLinear, BinaryTerm
 from onebit.nn.binary_layer import WeightInit
 
 AlphaGrad = Literal["paper", "exact"]
@@ -69,6 +69,11 @@ class XnorLayer(BinaryLayer):
 
     def effective_weight(self) -> Tensor:
         return _XnorWeight.apply(self.weight, self._over_weight(self.scale()), self.alpha_grad)
+
+    def packed(self) -> tuple[BinaryTerm, ...]:
+        if self.input_scale:
+            raise UsageError("a layer with input_scale=True is not bits times a scale: K depends on the input")
+        return super().packed()
 
 
 class XnorConv2d(XnorLayer, BinaryConv2d):

@@ -14,9 +14,10 @@ from onebit.nn.binary_layer import BinaryLayer
 class BinaryConv2d(BinaryLayer, nn.Conv2d):
     """``conv2d(sign(x), binary_weight()) * scale()``; a padded tap contributes 0; there is no bias.
 
-    In evaluation the convolution runs on +1 and -1 alone, so its sums are exact integers, and the scale is applied to
-    them. In training the scale is folded into the weight, which costs nothing per activation; the two differ by
-    rounding.
+    In evaluation the convolution runs on +1 and -1 alone, so its float32 sums are exact integers, and the scale is
+    applied to them. In training the scale is folded into the weight, which costs nothing per activation; the two outputs
+    differ by rounding. The methods' gradients (scale_grad, C through its mean) belong to training mode: to train with
+    fixed norms, put the norms alone into evaluation mode.
 
     Args:
         in_channels, out_channels, kernel_size, stride, padding, dilation, groups: as for torch.nn.Conv2d.
