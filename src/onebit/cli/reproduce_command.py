@@ -37,7 +37,7 @@ class Arguments:
     download: bool = False
     """Fetch a data set that is not there."""
     csv: Path | None = None
-    """Also write the table as CSV."""
+    """Also write the figures as CSV, with seeds, spread and hardware."""
     markdown: Path | None = None
     """Also write the table as Markdown."""
     figure: Path | None = None
@@ -51,7 +51,7 @@ class Arguments:
 def run(argv: Sequence[str]) -> None:
     arguments, overrides = parse_known(Arguments, "reproduce", argv)
     from onebit.files import write_text
-    from onebit.reports.ablation import ablation_svg, ablation_table
+    from onebit.reports.ablation import ablation_results, ablation_svg, ablation_table
     from onebit.training.ablation import run_ablation
     from onebit.training.recipe_files import load_recipe, override_recipe
     from onebit.training.recipe_rules import check_recipe
@@ -72,7 +72,7 @@ def run(argv: Sequence[str]) -> None:
         return
     table = ablation_table(recipe, runs)
     written = (
-        (arguments.csv, table.csv),
+        (arguments.csv, lambda: ablation_results(recipe, runs).csv()),
         (arguments.markdown, table.markdown),
         (arguments.figure, lambda: ablation_svg(recipe, runs)),
     )

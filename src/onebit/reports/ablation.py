@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from onebit.reports.paper import paper_numbers
@@ -74,3 +75,45 @@ def ablation_table(recipe: Recipe, runs: Sequence[AblationRun]) -> Table:
         Column("minutes in all", ".1f"),
     ]
     return Table(f"RBCN ablation, {recipe.model.name} {widths}", headings, rows, notes)
+
+
+def ablation_results(recipe: Recipe, runs: Sequence[AblationRun]) -> Table:
+    """The figures with what they stand on, one line per column: data, schedule, seeds, mean, spread, hardware, code."""
+    rows = []
+    for column in dict.fromkeys(run.column for run in runs):
+        members = [run for run in runs if run.column == column]
+        own, test = spread([run.top1 for run in members]), spread([run.test_top1 for run in members])
+        assert own is not None
+        assert test is not None
+        files = [json.loads((run.folder / "environment.json").read_text()) for run in members]
+        rows.append(
+            [
+                recipe.name,
+                column,
+                f"{recipe.model.name} {'-'.join(map(str, recipe.model.widths))}".strip(),
+                recipe.data.dataset,
+                f"{members[0].split} ({members[0].n} images)",
+                recipe.training.epochs,
+                recipe.training.precision,
+                " ".join(str(run.seed) for run in members),
+                own.n,
+                own.mean,
+                own.std,
+                " ".join(f"{run.top1:.2f}" for run in members),
+                test.mean,
+                test.std,
+                members[0].teacher_top1,
+                sum(run.seconds for run in members) / len(members),
+                _joined(f"{e['processor']}, {e['threads']} thread(s), {e['device']}" for e in files),
+                _joined(f"torch {e['torch']}" for e in files),
+                _joined(str(e["git"]) for e in files),
+                _joined(e["started"][:10] for e in files),
+            ]
+        )
+    names = "recipe column model data split epochs precision seeds n mean_top1 std_top1 top1_per_seed"
+    names += " mean_test_top1 std_test_top1 teacher_top1 seconds_per_run hardware software commit date"
+    return Table(f"{recipe.name}: results", names.split(), rows)
+
+
+def _joined(values: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(values))
