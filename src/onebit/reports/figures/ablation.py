@@ -27,9 +27,8 @@ def ablation_figure(
         left.plot([x] * len(ours[column]), ours[column], "o", color=INK, markersize=4, alpha=0.7)
     if teacher is not None:
         left.axhline(teacher, color=TEACHER, linewidth=1.2, linestyle="--")
-        left.annotate(
-            "full-precision teacher", (0, teacher), (0, 3), textcoords="offset points", color=TEACHER, ha="center"
-        )
+        place = {"xy": (-0.5, teacher), "xytext": (0, 3), "textcoords": "offset points"}
+        left.annotate("full-precision teacher", **place, color=TEACHER)
     left.set_ylabel("top-1 accuracy (%)")
     left.set_title("accuracy: a dot per seed, bar = mean", color=INK)
     shown = [column for column in columns if "Bi" in means and column != "Bi"]
