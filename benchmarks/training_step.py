@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime
-import platform
 import statistics
 import subprocess
 import sys
@@ -32,6 +31,8 @@ from torch import Tensor, nn
 
 from onebit.methods import METHODS, Method
 from onebit.models import create_model
+from onebit.nn import BinaryLayer
+from onebit.training.environment import processor_name
 from onebit.training.guidance import Guidance
 from onebit.training.objective import kernel_penalty
 from onebit.training.optimization import make_optimizer
@@ -88,6 +89,7 @@ def make_step(
         teacher.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
         fabric = SimpleNamespace(device=torch.device("cpu"), autocast=autocast, world_size=1)
         guidance = Guidance(recipe, model, teacher.eval().requires_grad_(False), images[:2], fabric)
+    layers = [module for module in model.modules() if isinstance(module, BinaryLayer)]
     count = 0
 
     def step() -> None:
@@ -107,6 +109,8 @@ def make_step(
                 loss = loss + term
         loss.backward()
         optimizer.step()
+        for layer in layers:
+            layer.constrain()
         count += 1
 
     return model, step
@@ -213,7 +217,7 @@ def main() -> None:
             "kept_weights_mib": round(kept[variant][1] / 2**20, 2),
             "peak_rss_mib": round(peak[variant], 1),
             "torch": torch.__version__,
-            "processor": platform.processor() or platform.machine(),
+            "processor": processor_name(),
             "date": datetime.date.today().isoformat(),
         }
         rows.append(row)

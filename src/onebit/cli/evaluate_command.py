@@ -40,7 +40,7 @@ def run(argv: Sequence[str]) -> None:
     note = result.pop("note")
     if arguments.json:
         if note:
-            print(f"onebit: note: {result['dataset']} is a {note}", file=sys.stderr)
+            print(f"onebit: note: {result['dataset']}: {note}", file=sys.stderr)
         print_json(result)
         return
     from onebit.reports import Table

@@ -30,8 +30,8 @@ class Arguments:
     """One run per column and seed."""
     columns: tuple[str, ...] = ("Bi", "R", "R+G", "R+G+B")
     """Which columns; XNOR is a fifth."""
-    out: Path = Path("runs/rbcn-ablation")
-    """Where the runs go; what is finished there is read, what was cut off is resumed."""
+    out: Path | None = None
+    """Where the runs go (default: runs/RECIPE-ablation); what is finished there is read, what was cut off is resumed."""
     data_dir: Path | None = None
     """Where data sets lie (default: $ONEBIT_DATA, then ./data)."""
     download: bool = False
@@ -61,7 +61,7 @@ def run(argv: Sequence[str]) -> None:
     check_recipe(recipe)
     runs = run_ablation(
         recipe,
-        arguments.out,
+        arguments.out or Path("runs") / f"{recipe.name}-ablation",
         seeds=arguments.seeds,
         columns=arguments.columns,
         data_dir=arguments.data_dir,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onebit.data.dataset import DATASETS, DatasetInfo, Part, check_labels
+from onebit.data.dataset import AGAIN, DATASETS, DatasetInfo, Part, check_labels
 from onebit.data.fetch import download
 from onebit.data.pickles import read_pickle
 from onebit.errors import DataError
@@ -21,7 +21,6 @@ _PIXELS = 3 * 32 * 32
 # A compact copy whose test images went through JPEG: accuracy on it is close to, but not, the official figure.
 _KNOWN_COPIES = {"11e2161f06e495577766fe4411c65d23": "JPEG copy"}
 _GET = "load with --download, or name another folder with --data-dir or ONEBIT_DATA"
-_AGAIN = "delete it and load with --download, or copy it again"
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class Cifar:
         width = self.binary.label_bytes + _PIXELS
         if len(data) != count * width:
             raise DataError(
-                f"{path} has {len(data)} bytes, expected {count * width} ({count} records of {width}); {_AGAIN}"
+                f"{path} has {len(data)} bytes, expected {count * width} ({count} records of {width}); {AGAIN}"
             )
         rows = np.frombuffer(data, np.uint8).reshape(count, width)
         # CIFAR-100 puts the coarse label first; the fine one always stands right before the pixels.
@@ -127,9 +126,9 @@ class Cifar:
         pixels, labels = content.get("data"), content.get(self.python.label_key)
         if not isinstance(pixels, np.ndarray) or pixels.shape != (count, _PIXELS):
             found = pixels.shape if isinstance(pixels, np.ndarray) else type(pixels).__name__
-            raise DataError(f"{path}: 'data' is {found}, expected bytes of shape ({count}, {_PIXELS}); {_AGAIN}")
+            raise DataError(f"{path}: 'data' is {found}, expected bytes of shape ({count}, {_PIXELS}); {AGAIN}")
         if not isinstance(labels, list) or len(labels) != count or not all(type(label) is int for label in labels):
-            raise DataError(f"{path}: {self.python.label_key!r} is not a list of {count} whole numbers; {_AGAIN}")
+            raise DataError(f"{path}: {self.python.label_key!r} is not a list of {count} whole numbers; {AGAIN}")
         return pixels, np.array(labels, np.int64)
 
     def _class_names(self, path: Path, files: Files) -> list[str]:
@@ -146,7 +145,7 @@ class Cifar:
         else:
             names = data.decode("latin1").split()
         if len(names) != self.classes:
-            raise DataError(f"{path} names {len(names)} classes, expected {self.classes}; {_AGAIN}")
+            raise DataError(f"{path} names {len(names)} classes, expected {self.classes}; {AGAIN}")
         return names
 
 
@@ -174,7 +173,7 @@ def _bytes_of(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}); {_AGAIN}") from error
+        raise DataError(f"{path} cannot be read ({error.strerror or error}); {AGAIN}") from error
 
 
 def _note(name: str, data: bytes, official: str) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from onebit.data.folder import FolderDataset
 
 SPLITS = ("train", "holdout", "test")
+#: what to do about a damaged file, at the end of an error's sentence
+AGAIN = "delete it and load with --download, or copy it again"
 
 
 @dataclass
@@ -129,8 +131,8 @@ def load_dataset(
       last ``holdout`` train images in official order; for folders and hub sets see :mod:`onebit.data.folder`.
     - ``data_dir``: where the files are; else ``$ONEBIT_DATA``, else ``./data``. For ``folder`` it is the folder itself.
     - ``limit``: only the first so many images of the split. They are not balanced over the classes.
-    - ``download``: fetch missing files from the official address (checked, see :func:`onebit.data.download`);
-      hub sets are fetched by their own package in any case.
+    - ``download``: fetch files that are missing or found damaged (checked, see :func:`onebit.data.download`); hub sets
+      are fetched by their own package in any case.
     - ``image_size``: folders and hub sets: the short side is resized to it and the centre square taken (default 256).
       Small sets: images are resized to this side once, when loaded (by default they stay as they are).
     - ``hub``: for ``hub``: the name there, ``"owner/name"`` or ``"owner/name:configuration"``.

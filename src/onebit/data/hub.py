@@ -125,16 +125,21 @@ def _columns(rows: Any, hub: str) -> tuple[str, str]:
 
 def _labels(train: Any, rows: Any, column: str, hub: str) -> tuple[np.ndarray, list[str]]:
     values = list(rows[column])
+    if None in values:
+        raise DataError(
+            f"the hub data set {hub!r} has no label in row {values.index(None)} (None in the column {column!r}); "
+            "use a split or a configuration in which every image has one"
+        )
     names = getattr(rows.features[column], "names", None)
     if names is None:
         # Plain numbers or words: the classes are those of the train split, in order.
-        known = sorted(set(train[column]))
+        known = sorted({value for value in train[column] if value is not None})
         numbers = {value: number for number, value in enumerate(known)}
         unknown = next((value for value in values if value not in numbers), None)
         if unknown is not None:
             raise DataError(f"the hub data set {hub!r} has the label {unknown!r}, which its train split does not have")
         return np.array([numbers[value] for value in values], np.int64), [str(value) for value in known]
-    labels = np.array([-1 if value is None else value for value in values], np.int64)
+    labels = np.array(values, np.int64)
     check_labels(labels, len(names), f"the hub data set {hub!r}")
     return labels, list(names)
 

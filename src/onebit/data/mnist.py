@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onebit.data.dataset import DATASETS, DatasetInfo, Part, check_labels
+from onebit.data.dataset import AGAIN, DATASETS, DatasetInfo, Part, check_labels
 from onebit.data.fetch import Remote, fetch_all
 from onebit.errors import DataError
 
@@ -42,20 +42,18 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{path} cannot be read ({error}); delete it and load with --download, or copy it again"
-        ) from error
+        raise DataError(f"{path} cannot be read ({error}); {AGAIN}") from error
     if len(data) < 4 or data[:3] != b"\x00\x00\x08" or len(data) < 4 + 4 * data[3]:
         raise DataError(
             f"{path} is not an idx file of bytes: it starts with {data[:4].hex(' ') or 'nothing'}, expected 00 00 08; "
-            "delete it and load with --download, or copy it again"
+            f"{AGAIN}"
         )
     shape = struct.unpack(f">{data[3]}I", data[4 : 4 + 4 * data[3]])
     expected, found = int(np.prod(shape, dtype=object)), len(data) - 4 - 4 * data[3]
     if found != expected:
         raise DataError(
             f"{path} holds {found} bytes of data, but its header announces {' x '.join(map(str, shape))} = {expected}; "
-            "delete it and load with --download, or copy it again"
+            f"{AGAIN}"
         )
     return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onebit.data.dataset import AGAIN
 from onebit.errors import DataError
 
 
@@ -84,10 +85,7 @@ def read_pickle(path: Path, data: bytes) -> dict[str, Any]:
         return {_text(key): value.as_bytes() if isinstance(value, _Array) else value for key, value in content.items()}
     # A damaged pickle can raise nearly anything from the machine that reads it.
     except Exception as error:
-        raise DataError(
-            f"{path} is not a readable CIFAR pickle: {error or type(error).__name__}; "
-            "delete it and load with --download, or copy it again"
-        ) from error
+        raise DataError(f"{path} is not a readable CIFAR pickle: {error or type(error).__name__}; {AGAIN}") from error
 
 
 def _text(value: Any) -> str:

@@ -92,8 +92,8 @@ class RectifiedLayer(BinaryLayer):
             raise UsageError(f"kernel_grad is 'paper' or 'full', not {kernel_grad!r}")
         if kernel_target not in ("matrix", "mean"):
             raise UsageError(f"kernel_target is 'matrix' or 'mean', not {kernel_target!r}")
-        if kernel_weight < 0:
-            raise UsageError(f"kernel_weight must not be negative, got {kernel_weight}")
+        if not 0 <= kernel_weight < float("inf"):
+            raise UsageError(f"kernel_weight must be 0 or more, got {kernel_weight}")
         self.kernel_weight, self.kernel_grad, self.kernel_target = kernel_weight, kernel_grad, kernel_target
         self.keep_positive = keep_positive
         self.matrix = nn.Parameter(torch.empty_like(self.weight[0]))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from onebit.errors import UsageError
 from onebit.methods import Method
-from onebit.models.registry import MODELS, Tap, check_widths
+from onebit.models.registry import MODELS, Tap, check_images, check_widths
 
 
 class LeNet(nn.Module):
@@ -36,6 +36,7 @@ class LeNet(nn.Module):
         first, second, hidden = check_widths(widths, 3, "three widths, two convolutions and hidden layer: 32-64-512")
         convolution = nn.Conv2d(in_channels, first, 5, padding=2, bias=False)
         nn.init.kaiming_normal_(convolution.weight, nonlinearity="linear")
+        self.in_channels = in_channels
         self.stem = nn.Sequential(convolution, nn.MaxPool2d(2), nn.BatchNorm2d(first))
         self.conv = method.conv(first, second, 5, padding=2)
         self.pool = nn.MaxPool2d(2)
@@ -47,6 +48,7 @@ class LeNet(nn.Module):
         self.taps = (Tap("norm", 0), Tap("hidden_norm", 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        check_images(x, self.in_channels)
         maps = self.norm(self.pool(self.conv(self.stem(x))))
         return self.classifier(self.hidden_norm(self.hidden(maps.flatten(1))))
 

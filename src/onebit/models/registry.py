@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from onebit.errors import UsageError, unknown_name
 from onebit.methods import get_method
-from onebit.registry import Registry
+from onebit.registry import Registry, check_option
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,16 @@ def check_widths(widths: Sequence[int], count: int, meaning: str) -> tuple[int, 
     if not listed or len(widths) != count or any(type(width) is not int or width < 1 for width in widths):
         raise UsageError(f"this network takes {meaning}, got {widths!r}")
     return tuple(widths)
+
+
+def check_images(images: Tensor, channels: int) -> None:
+    """Refuse a batch that is not (N, channels, H, W).
+
+    Raises:
+        UsageError: with both shapes.
+    """
+    if images.ndim != 4 or images.shape[1] != channels:
+        raise UsageError(f"this network takes (N, {channels}, H, W) images, got {tuple(images.shape)}")
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -78,18 +88,20 @@ def create_model(
     Returns:
         a module (N, in_channels, H, W) -> (N, num_classes) with ``taps``, the feature maps that twin and student share.
     Raises:
-        UsageError: for unknown names and options (the nearest valid one is named) and impossible sizes.
+        UsageError: for unknown names and options (the nearest valid one is named), options of another type than their
+            default, and impossible sizes.
 
     >>> create_model("resnet18", "bireal", widths=(32, 32, 64, 128)).taps[-1]
     Tap(module='stages.3.3', stage=3)
     """
     build = MODELS[name]
     valid = model_options(name)
-    for key in options:
+    for key, value in options.items():
         if key not in valid:
             raise unknown_name(f"option of model {name!r}:", key, valid)
+        check_option(f"option {key!r} of model {name!r}", value, valid[key])
     for label, value in (("num_classes", num_classes), ("in_channels", in_channels), ("image_size", image_size)):
-        if not isinstance(value, int) or value < 1:
+        if type(value) is not int or value < 1:
             raise UsageError(f"{label} must be a positive whole number, got {value!r}")
     bound = get_method(method, **(method_options or {}))
     return build(bound, num_classes=num_classes, in_channels=in_channels, image_size=image_size, **options)

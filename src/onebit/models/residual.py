@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from onebit.errors import UsageError
 from onebit.methods import Method
-from onebit.models.registry import Tap, check_widths
+from onebit.models.registry import Tap, check_images, check_widths
 from onebit.nn import BinaryUnit, make_shortcut
 
 ShortcutSpan = Literal["unit", "block"]
@@ -77,6 +77,7 @@ class ResidualNetwork(nn.Module):
         if shortcut not in ("unit", "block"):
             raise UsageError(f"shortcut is 'unit' or 'block', not {shortcut!r}")
         channels = widths[0] if stem_width is None else check_widths((stem_width,), 1, "one positive stem_width")[0]
+        self.in_channels = in_channels
         self.stem = make_stem(stem, in_channels, channels, image_size)
         self.stages = nn.Sequential()
         taps = []
@@ -98,4 +99,5 @@ class ResidualNetwork(nn.Module):
         self.classifier = nn.Linear(channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        check_images(x, self.in_channels)
         return self.classifier(self.pool(self.stages(self.stem(x))).flatten(1))

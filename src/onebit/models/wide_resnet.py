@@ -19,7 +19,8 @@ def _wide_resnet(
     image_size: int,
     stem: str,
 ) -> ResidualNetwork:
-    chosen = widths or (base_width, base_width, 2 * base_width, 4 * base_width)
+    standard = (base_width, base_width, 2 * base_width, 4 * base_width)
+    chosen = standard if isinstance(widths, Sequence) and not isinstance(widths, str) and not len(widths) else widths
     chosen = check_widths(chosen, 4, "four widths, stem-stage1-stage2-stage3 such as 64-64-128-256")
     return ResidualNetwork(
         method,

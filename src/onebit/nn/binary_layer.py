@@ -26,7 +26,7 @@ class BinaryTerm:
 class BinaryLayer(nn.Module):
     """What every layer with binary weights and activations states; mixed into Conv2d and Linear, refined by methods.
 
-    Options that all methods share:
+    Options that methods share (``xnor`` fixes ``weight_estimator`` and ``scale_grad`` itself and does not take them):
         estimator: stands in for the derivative of the activation's sign (``clip``, ``bireal``, ``identity``).
         weight_estimator: the same for the weight's sign.
         scale_grad: whether the gradient on the weight's sign carries the scale (``scaled``: the chain rule,
@@ -55,6 +55,8 @@ class BinaryLayer(nn.Module):
             raise UsageError(f"scale_grad is 'unit' or 'scaled', not {scale_grad!r}")
         if init not in ("he", "uniform"):
             raise UsageError(f"init is 'he' or 'uniform', not {init!r}")
+        if not 0 < init_scale < float("inf"):
+            raise UsageError(f"init_scale must be more than 0, got {init_scale}")
         self.estimator = get_estimator(estimator)
         self.weight_estimator = get_estimator(weight_estimator)
         self.scale_grad, self.init, self.init_scale = scale_grad, init, init_scale

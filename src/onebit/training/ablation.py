@@ -101,6 +101,8 @@ def run_ablation(
     All students learn beside one teacher, trained once with the recipe's own seed, in ``folder/teacher`` (unless the recipe
     loads one). Seeds change the student's start and the order of its batches.
     """
+    if not seeds or not columns:
+        raise UsageError(f"an ablation needs at least one seed and one column, got seeds {seeds} and columns {columns}")
     folder = Path(folder)
     seeds, columns = list(dict.fromkeys(seeds)), list(dict.fromkeys(columns))
     recipe = copy.deepcopy(recipe)

@@ -25,6 +25,13 @@ class MovingAverage:
             else:
                 self.state[name].copy_(value)
 
+    @torch.no_grad()
+    def adopt(self, names: set[str]) -> None:
+        """Take some values over as they are: what a batch-norm refresh has just set is not to be averaged away."""
+        for name, value in self.model.state_dict().items():
+            if name in names:
+                self.state[name].copy_(value)
+
     def synchronise(self, fabric: Any) -> None:
         """Give every process the mean of all processes' averaged running statistics."""
         if fabric.world_size > 1:

@@ -156,12 +156,13 @@ def resume_check(checkpoint: dict[str, Any], recipe: Recipe, origin: Path) -> No
     Raises:
         UsageError: naming the first key that differs.
     """
-    old, new = _flatten(checkpoint["recipe"]), _flatten(recipe_to_dict(recipe))
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key):
+    # Read as a recipe first, so that a key added since takes its default.
+    old, new = (_flatten(recipe_to_dict(r)) for r in (recipe_from_dict(checkpoint["recipe"]), recipe))
+    for key in sorted(new.keys() - {"description", "data.workers"}):
+        if old[key] != new[key]:
             raise UsageError(
                 f"{origin} was trained with {key} = {old.get(key)!r}, this recipe has {new.get(key)!r}; "
-                "resume with the same recipe, or start a new run folder"
+                "resume with the same recipe, or start in a new folder (--run-dir, --out)"
             )
 
 

@@ -22,7 +22,7 @@ def environment(fabric: Any) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "threads": torch.get_num_threads(),
         "processes": fabric.world_size,
         "device": torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else str(fabric.device),
@@ -32,7 +32,7 @@ def environment(fabric: Any) -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor_name() -> str:
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
@@ -42,8 +42,13 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    """The commit of this package's own repository, or None when it was installed from a wheel."""
+    here = Path(__file__).resolve()
+    command = ["git", "-C", str(here.parent), "rev-parse", "--show-toplevel", "--short", "HEAD"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
+        top, commit = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.split(
+            "\n"
+        )[:2]
+        return commit if here.is_relative_to(Path(top) / "src" / "onebit") else None
+    except (OSError, ValueError, subprocess.SubprocessError):
         return None

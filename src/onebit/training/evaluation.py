@@ -14,13 +14,13 @@ from onebit.data import Batches
 
 @torch.no_grad()
 def evaluate_model(
-    model: nn.Module, batches: Batches, *, fabric: Any = None, confusion: bool = False
+    model: nn.Module, batches: Batches, *, fabric: Any = None, confusion: bool = False, autocast: bool = True
 ) -> dict[str, Any]:
     """Top-1 and top-5 in percent and the mean cross-entropy of ``model`` on ``batches``.
 
     Args:
         model: (N, C, H, W) -> logits (N, classes); left in the mode it was in.
-        fabric: gives precision, and sums the counts over its processes.
+        fabric: sums the counts over its processes, and gives precision unless ``autocast`` is False (then float32).
         confusion: also count (true class, predicted class) as nested lists under "confusion".
     Returns:
         {"n", "top1", "top5", "loss"}; top5 with fewer than 5 classes counts all of them.
@@ -33,7 +33,7 @@ def evaluate_model(
     for images, labels in batches.epoch(0):
         if not len(labels):
             continue
-        with fabric.autocast() if fabric else contextlib.nullcontext():
+        with fabric.autocast() if fabric and autocast else contextlib.nullcontext():
             logits = model(images)
         logits = logits.float()
         best = logits.topk(min(5, logits.shape[1]), dim=1).indices

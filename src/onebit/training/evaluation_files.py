@@ -28,9 +28,9 @@ def save_evaluation(
     for split in ("test", "holdout"):
         if sets[split] is None:
             continue
-        figures = evaluate_model(
-            model, evaluation_batches(recipe, sets[split], fabric), fabric=fabric, confusion=split == "test"
-        )
+        batches = evaluation_batches(recipe, sets[split], fabric)
+        # In float32, whatever the training's precision: what `onebit evaluate` gives again.
+        figures = evaluate_model(model, batches, fabric=fabric, confusion=split == "test", autocast=False)
         if split == "test":
             note = sets[split].note
             result = {

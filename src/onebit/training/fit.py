@@ -24,7 +24,7 @@ from onebit.training.optimization import make_optimizer, schedule_factor, set_le
 from onebit.training.progress import Progress
 from onebit.training.recipe import Recipe
 from onebit.training.recipe_files import recipe_to_dict
-from onebit.training.refresh import average_buffers, average_values, refresh_batch_norm
+from onebit.training.refresh import average_buffers, average_values, refresh_batch_norm, refreshed_names
 from onebit.training.taps import FeatureMaps
 
 
@@ -34,7 +34,8 @@ class Fit:
     Args:
         fabric: Lightning Fabric, launched; it gives device, precision and processes.
         model: the network, on the device; teacher: the frozen twin, or None.
-        train, holdout, refresh: batches to learn from, to measure on (or None), and for the batch-norm refresh.
+        train, measure, refresh: batches to learn from, to measure on after every epoch (what ``measured`` names:
+            "holdout", or "train_sample" where there is none), and for the batch-norm refresh.
         data: what a checkpoint keeps of the data set: num_classes, in_channels, image_size, classes, mean, std.
         folder: the run folder; role: "teacher" or "student", for the log.
     """
@@ -46,7 +47,8 @@ class Fit:
         model: nn.Module,
         teacher: nn.Module | None,
         train: Batches,
-        holdout: Batches | None,
+        measure: Batches,
+        measured: str,
         refresh: Batches,
         data: dict[str, Any],
         folder: Path,
@@ -54,7 +56,7 @@ class Fit:
         quiet: bool = False,
     ) -> None:
         self.recipe, self.fabric, self.model, self.teacher = recipe, fabric, model, teacher
-        self.train, self.holdout, self.refresh = train, holdout, refresh
+        self.train, self.measure, self.measured, self.refresh = train, measure, measured, refresh
         self.data, self.folder, self.role, self.quiet = data, folder, role, quiet
         self.steps, self.epochs = len(train), recipe.training.epochs
         self.layers = {n: m for n, m in model.named_modules() if isinstance(m, BinaryLayer)}
@@ -76,7 +78,7 @@ class Fit:
         self.best: dict[str, float] = {"epoch": 0, "top1": -1.0}
 
     def run(self) -> dict[str, float]:
-        """Train to the last epoch; returns the best epoch with its hold-out top-1 (or train top-1 without hold-out)."""
+        """Train to the last epoch; returns the best epoch and its top-1 on what is measured."""
         try:
             return self._run()
         finally:
@@ -99,7 +101,7 @@ class Fit:
             while self.epoch < self.epochs:
                 self.epoch += 1
                 record = self._run_epoch(progress)
-                score = (record["holdout"] or record["train"])["top1"]
+                score = record[self.measured]["top1"]
                 improved = score > self.best["top1"]
                 if improved:
                     self.best = {"epoch": self.epoch, "top1": score}
@@ -136,7 +138,7 @@ class Fit:
             if step % 10 == 0 or step + 1 == self.steps:
                 seconds = (time.perf_counter() - mark) / (step + 1 - shown)
                 mark, shown = time.perf_counter(), step + 1
-                progress.step(self.epoch, step + 1, seconds, self.train.batch_size, means.read())
+                progress.step(self.epoch, step + 1, seconds, self.train.batch_size, self._figures(means))
         train = means.read()
         train["top1"] *= 100
         train_seconds = time.perf_counter() - started
@@ -149,7 +151,7 @@ class Fit:
             refresh_batch_norm(self.fabric, self.model, self.refresh, self.epoch - 1, self.recipe.refresh)
             average_buffers(self.fabric, self.model)
             if self.average is not None:
-                self.average.update()
+                self.average.adopt(refreshed_names(self.model, self.recipe.refresh.scope))
         check_weights(self.model, self.epoch)
         record: dict[str, Any] = {
             "event": "epoch",
@@ -160,7 +162,8 @@ class Fit:
             "step_ms": 1000 * train_seconds / self.steps,
             "lr": rates,
             "train": train,
-            "holdout": self._measure(),
+            "holdout": None,
+            self.measured: self._measure(),
             "before_refresh": before,
             **self._flips(signs),
             "matrix": self._matrix(),
@@ -173,6 +176,13 @@ class Fit:
         record["seconds"] = time.perf_counter() - started
         self.seconds += record["seconds"]
         return record
+
+    def _figures(self, means: Mean) -> dict[str, float]:
+        figures = means.read()
+        figures["top1"] *= 100
+        if self.guidance is not None and self.guidance.discriminators is not None:
+            figures["D accuracy"] = self.guidance.discriminators.accuracy.mean().item()
+        return figures
 
     def _train_step(self, images: Tensor, labels: Tensor, step: int) -> tuple[dict[str, Any], float | None]:
         """Update D, then W, C and the rest, in the order of Algorithm 1."""
@@ -238,11 +248,9 @@ class Fit:
             self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=limit, error_if_nonfinite=False)
         self.optimizer.step()
 
-    def _measure(self) -> dict[str, Any] | None:
-        if self.holdout is None:
-            return None
+    def _measure(self) -> dict[str, Any]:
         with self.average.applied() if self.average is not None else contextlib.nullcontext():
-            return evaluate_model(self.model, self.holdout, fabric=self.fabric)
+            return evaluate_model(self.model, self.measure, fabric=self.fabric)
 
     def _flips(self, before: dict[str, Tensor]) -> dict[str, Any]:
         if not before:

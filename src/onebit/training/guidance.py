@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from onebit.errors import UsageError
 from onebit.training.discriminators import Discriminators
 from onebit.training.metrics import Mean
 from onebit.training.objective import distillation_loss
@@ -22,7 +23,7 @@ class Guidance:
     Args:
         student: the network that trains; teacher: the frozen twin; example: one batch, to learn the shapes of the maps.
     Raises:
-        UsageError: if the feature maps of the two do not match.
+        UsageError: if the feature maps of the two are not found or do not match.
     """
 
     def __init__(self, recipe: Recipe, student: nn.Module, teacher: nn.Module, example: Tensor, fabric: Any) -> None:
@@ -37,6 +38,13 @@ class Guidance:
             return
         taps = [tap.module for tap in select_taps(model_taps(student), self.adversarial.attach)]
         theirs = list(recipe.teacher.taps) or taps
+        known = dict(teacher.named_modules())
+        unknown = next((name for name in theirs if name not in known), None)
+        if unknown is not None and not recipe.teacher.taps:
+            raise UsageError(
+                f"the teacher has no module {unknown!r}, from which the student's feature map comes; name the teacher's own "
+                f"modules in teacher.taps, one for each of {', '.join(taps)}"
+            )
         self.teacher_maps = FeatureMaps(teacher, theirs)
         self.student_maps = FeatureMaps(student, taps)
         try:

@@ -70,7 +70,7 @@ class Progress:
         done = record["epoch"] - self._done_at_start
         left = (time.monotonic() - self._started) / done * (self.epochs - record["epoch"])
         parts = [f"{self.role} epoch {record['epoch']}/{self.epochs}", f"{record['seconds']:.1f} s"]
-        parts += [f"{record['images_per_second']:.0f} images/s"]
+        parts += [f"{record['step_ms']:.0f} ms/step  {record['images_per_second']:.0f} images/s"]
         parts += [f"{name} {value:.4g}" for name, value in record["train"].items()]
         if record.get("holdout"):
             parts.append(f"holdout top1 {record['holdout']['top1']:.2f}")

@@ -7,6 +7,8 @@ from typing import Literal
 
 from onebit.data import Augment
 
+OptionValue = bool | int | float | str
+
 
 @dataclass
 class DataConfig:
@@ -19,11 +21,12 @@ class DataConfig:
     batch_size: int = 128
     """Images per step, over all processes together."""
     holdout: int = 0
-    """So many of the last training images are kept out of training and evaluated after every epoch."""
+    """So many of the last training images (of class folders and hub sets a fixed choice) are kept out of training and
+    measured after every epoch."""
     limit: int = 0
-    """Train on the first so many images only; 0 takes all."""
+    """Train on so many images only, the first (of class folders and hub sets a fixed choice); 0 takes all."""
     image_size: int = 0
-    """Images of class folders are brought to this size; 0 keeps the data set's own."""
+    """Images are brought to this size; 0 keeps a small set's own, and means 256 for class folders and hub sets."""
     workers: int = 0
     """Processes that decode class folders."""
     augment: Augment = field(default_factory=Augment)
@@ -37,7 +40,7 @@ class ModelConfig:
     """A name from `onebit list models`."""
     widths: tuple[int, ...] = ()
     """Channels per stage; empty takes the model's own."""
-    options: dict[str, str] = field(default_factory=dict)
+    options: dict[str, OptionValue] = field(default_factory=dict)
     """Further options of the model, such as shortcut = "block"."""
     copy_teacher: bool = False
     """Start from the teacher's weights (latent binary weights rescaled to the size they would have been drawn with)."""
@@ -49,7 +52,7 @@ class MethodConfig:
 
     name: str = "rbcn"
     """A name from `onebit list methods`."""
-    options: dict[str, str] = field(default_factory=dict)
+    options: dict[str, OptionValue] = field(default_factory=dict)
     """Options of the method, such as kernel_weight = 1e-4."""
 
 
@@ -67,7 +70,7 @@ class OptimizerConfig:
     """The rate of latent binary weights, as a multiple of lr."""
     binary_weight_decay: float = 0.0
     matrix_lr: float = 2e-5
-    """The rate of the learnable matrix C; it is small beside W, so its rate has to be."""
+    """The rate of the learnable matrix C, absolute (lr does not move it); C is small beside W, so its rate has to be."""
     clip_norm: float = 0.0
     """Largest norm of the gradient; 0 leaves it alone."""
 

@@ -171,6 +171,8 @@ def override_recipe(recipe: Recipe, arguments: list[str], program: str) -> Recip
 
 
 def _parse_value(text: Any) -> Any:
+    if text in ("True", "False"):
+        return text == "True"
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -32,12 +32,16 @@ RANGES: list[tuple[str, Callable[[Any], bool], str]] = [
         lambda v: 0 <= v < 1,
         "training.ema training.label_smoothing optimizer.momentum refresh.momentum",
     ),
-    ("more than 0 and at most 1", lambda v: 0 < v <= 1, "refresh.fraction"),
+    (
+        "more than 0 and at most 1",
+        lambda v: 0 < v <= 1,
+        "refresh.fraction schedule.gamma adversarial.throttle_accuracy",
+    ),
 ]
 
 
-def check_recipe(recipe: Recipe) -> None:
-    """Refuse values that cannot work, each with one sentence.
+def check_recipe(recipe: Recipe, own_teacher: bool = False) -> None:
+    """Refuse values that cannot work, each with one sentence; ``own_teacher`` says that the caller brings a teacher.
 
     Raises:
         UsageError: naming the key, its value and what is allowed.
@@ -59,7 +63,7 @@ def check_recipe(recipe: Recipe) -> None:
         raise UsageError(
             "adversarial.max_ratio bounds a ratio that adversarial.probe_every = 0 never measures; set it to 1 or more"
         )
-    if recipe.needs_teacher() and recipe.teacher.source == "none":
+    if recipe.needs_teacher() and recipe.teacher.source == "none" and not own_teacher:
         raise UsageError('this recipe learns from a teacher, but teacher.source is "none"; set it to "train" or "load"')
     if recipe.teacher.source == "load" and not recipe.teacher.checkpoint:
         raise UsageError('teacher.source is "load", but teacher.checkpoint names no file')

@@ -15,11 +15,21 @@ from onebit.training.recipe import RefreshConfig
 
 def refreshed_parameters(model: nn.Module, scope: str) -> list[nn.Parameter]:
     """What the refresh trains: ``bn`` the affine of every batch norm, ``other`` everything but binary layers."""
-    kinds = nn.modules.batchnorm._BatchNorm
     if scope == "bn":
-        return [p for m in model.modules() if isinstance(m, kinds) for p in m.parameters(recurse=False)]
+        return [p for m in model.modules() if _is_norm(m) for p in m.parameters(recurse=False)]
     fixed = {id(p) for m in model.modules() if isinstance(m, BinaryLayer) for p in m.parameters(recurse=False)}
     return [p for p in model.parameters() if id(p) not in fixed]
+
+
+def refreshed_names(model: nn.Module, scope: str) -> set[str]:
+    """The state that the refresh changes: its parameters and every running statistic."""
+    chosen = {id(p) for p in refreshed_parameters(model, scope)}
+    statistics = {f"{name}.{key}" for name, m in model.named_modules() if _is_norm(m) for key, _ in m.named_buffers()}
+    return {name for name, p in model.named_parameters() if id(p) in chosen} | statistics
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.batchnorm._BatchNorm)
 
 
 def refresh_batch_norm(fabric: Any, model: nn.Module, batches: Any, epoch: int, config: RefreshConfig) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,12 +67,13 @@ def train(
         UsageError, DataError, CheckpointError, NonFiniteLossError: see their docstrings.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    check_recipe(recipe)
+    check_recipe(recipe, own_teacher=teacher is not None)
     folder = Path(run_dir) if run_dir is not None else Path("runs") / recipe.name
     # Every process looks for itself before the first of them writes: a refusal then ends them all.
     prepare_folder(folder, recipe, resume)
     fabric = make_fabric(recipe)
-    sets = load_splits(recipe, data_dir, download)
+    with fabric.rank_zero_first():  # of several processes one alone fetches what is missing
+        sets = load_splits(recipe, data_dir, download)
     data = describe(sets["train"], recipe)
     build_seeded(recipe, data)  # an impossible student is refused before its teacher is trained
     fabric.barrier()
@@ -129,6 +131,8 @@ def make_fabric(recipe: Recipe) -> Any:
     """Lightning Fabric as the recipe asks, launched."""
     from lightning_fabric import Fabric
 
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # its notes are not ours to repeat
+
     config = recipe.training
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -180,7 +184,8 @@ def fit_network(
     model.to(device=fabric.device, memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
     train = training_batches(recipe, sets["train"], fabric)
     refresh = training_batches(recipe, sets["train"], fabric, stream=1)
-    holdout = evaluation_batches(recipe, sets["holdout"], fabric) if sets["holdout"] is not None else None
+    measured = "holdout" if sets["holdout"] is not None else "train_sample"
+    measure = evaluation_batches(recipe, sets[measured], fabric)
     if fabric.is_global_zero:
         make_folder(folder / "checkpoints")
         for part in (*folder.glob(".*.part"), *folder.glob("checkpoints/.*.part")):
@@ -188,7 +193,7 @@ def fit_network(
         write_text(folder / "recipe.toml", recipe_to_toml(recipe))
         write_text(folder / "environment.json", json.dumps(environment(fabric), indent=1) + "\n")
     fabric.barrier()
-    Fit(recipe, fabric, model, teacher, train, holdout, refresh, data, folder, role, quiet).run()
+    Fit(recipe, fabric, model, teacher, train, measure, measured, refresh, data, folder, role, quiet).run()
 
 
 def prepare_folder(folder: Path, recipe: Recipe, resume: bool) -> None:

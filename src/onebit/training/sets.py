@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from onebit.data import Augment, Batches, load_dataset
 from onebit.errors import UsageError
 from onebit.training.recipe import Recipe
+
+#: images of train that are measured after every epoch where no hold-out is kept
+SAMPLE = 5000
 
 
 def load_split(recipe: Recipe, split: str, data_dir: str | Path | None, download: bool) -> Any:
@@ -26,10 +30,13 @@ def load_split(recipe: Recipe, split: str, data_dir: str | Path | None, download
 
 
 def load_splits(recipe: Recipe, data_dir: str | Path | None, download: bool) -> dict[str, Any]:
-    """train, holdout (or None) and test of the recipe's data set."""
+    """train, holdout (or None) and test of the recipe's data set; without a hold-out, also a sample of train to watch."""
     holdout = load_split(recipe, "holdout", data_dir, download) if recipe.data.holdout else None
+    sample = dataclasses.replace(recipe.data, limit=min(recipe.data.limit or SAMPLE, SAMPLE))
+    watched = dataclasses.replace(recipe, data=sample)
     return {
         "train": load_split(recipe, "train", data_dir, download),
+        "train_sample": None if holdout else load_split(watched, "train", data_dir, download),
         "holdout": holdout,
         "test": load_split(recipe, "test", data_dir, download),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -46,7 +47,7 @@ class FeatureMaps:
 
     def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
         self.names = list(names)
-        self._outputs: dict[str, Tensor] = {}
+        self._outputs: dict[str, Any] = {}
         modules = dict(model.named_modules())
         for name in self.names:
             if name not in modules:
@@ -54,13 +55,28 @@ class FeatureMaps:
         self._handles = [modules[name].register_forward_hook(self._keep(name)) for name in self.names]
 
     def _keep(self, name: str):
-        def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+        def hook(_module: nn.Module, _inputs: tuple, output: Any) -> None:
             self._outputs[name] = output
 
         return hook
 
     def read(self) -> list[Tensor]:
+        """The outputs of the last forward pass.
+
+        Raises:
+            UsageError: naming a module that the forward pass did not run, or that returned anything but a tensor.
+        """
         outputs, self._outputs = self._outputs, {}
+        for name in self.names:
+            if name not in outputs:
+                raise UsageError(
+                    f"the tapped module {name!r} was not run by its network's forward pass; tap a module that is"
+                )
+            if not isinstance(outputs[name], Tensor):
+                raise UsageError(
+                    f"the tapped module {name!r} returned a {type(outputs[name]).__name__}, not a tensor; "
+                    "tap a module that returns one"
+                )
         return [outputs[name] for name in self.names]
 
     def close(self) -> None:

@@ -43,7 +43,7 @@ def load_teacher(recipe: Recipe, data: dict[str, Any]) -> nn.Module:
 
     Raises:
         CheckpointError: if the file cannot be read, or its weights do not fit the network.
-        UsageError: if the factory cannot be found or called.
+        UsageError: if the factory cannot be found or called, or the teacher knows other classes than the data set.
     """
     config = recipe.teacher
     file = find_checkpoint(config.checkpoint)
@@ -54,6 +54,13 @@ def load_teacher(recipe: Recipe, data: dict[str, Any]) -> nn.Module:
             raise UsageError(
                 f"the teacher in {file} knows {checkpoint['data']['num_classes']} classes, the data set has {data['num_classes']}"
             )
+        theirs, ours = checkpoint["data"].get("classes") or [], data.get("classes") or []
+        for number, (their, our) in enumerate(zip(theirs, ours, strict=False)):
+            if their != our:
+                raise UsageError(
+                    f"the teacher in {file} knows class {number} as {their!r}, the data set as {our!r}; "
+                    "use a teacher of the same classes in the same order"
+                )
         return model
     state = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)), content)
     if not all(isinstance(value, torch.Tensor) for value in state.values()):
@@ -69,7 +76,7 @@ def call_factory(name: str) -> nn.Module:
     """The network that ``"package.module:function"`` returns.
 
     Raises:
-        UsageError: if there is no such function or it returns something else.
+        UsageError: if there is no such function, it fails, or it returns something else.
     """
     module_name, _, function = name.partition(":")
     here = os.getcwd()  # a console script does not look into the folder it is called from
@@ -77,9 +84,9 @@ def call_factory(name: str) -> nn.Module:
         if here not in sys.path:
             sys.path.append(here)
         model = getattr(importlib.import_module(module_name), function)()
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
+    except Exception as error:  # the user's own code may fail in any way
         raise UsageError(
-            f'teacher.factory = "{name}" cannot be called ({error}); write "package.module:function", taking no arguments'
+            f'teacher.factory = "{name}" cannot be called ({type(error).__name__}: {error}); write "package.module:function", taking no arguments'
         ) from error
     if not isinstance(model, nn.Module):
         raise UsageError(f'teacher.factory = "{name}" returned a {type(model).__name__}, not a torch.nn.Module')
