@@ -1,12 +1,13 @@
-"""Names to things: one small registry class for methods, models, estimators and data sets."""
+"""Names to things: one small registry class for methods, models, estimators and data sets; the types of their options."""
 
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from onebit.errors import unknown_name
+from onebit.errors import UsageError, unknown_name
 
 T = TypeVar("T")
 
@@ -51,3 +52,26 @@ class Registry(Generic[T]):
     def names(self, pattern: str = "*") -> list[str]:
         """The registered names that match a shell pattern, sorted."""
         return [name for name in self if fnmatch.fnmatchcase(name, pattern)]
+
+
+def check_option(label: str, value: Any, default: Any) -> None:
+    """Refuse a value of another type than its default; defaults that are neither switch, number nor text take anything.
+
+    Raises:
+        UsageError: with ``label``, what the option takes, and the value.
+
+    >>> check_option("option 'init_scale' of method 'rbcn'", 1, 0.1)
+    """
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(default, bool):
+        valid, wanted = isinstance(value, bool), "true or false"
+    elif isinstance(default, int):
+        valid, wanted = number and isinstance(value, int), "a whole number"
+    elif isinstance(default, float):
+        valid, wanted = number and math.isfinite(value), "a finite number" if number else "a number"
+    elif isinstance(default, str):
+        valid, wanted = isinstance(value, str), "text"
+    else:
+        return
+    if not valid:
+        raise UsageError(f"{label} takes {wanted}, got {value!r}")

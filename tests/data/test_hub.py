@@ -126,6 +126,16 @@ def test_labels_that_are_words_or_numbers(hub: dict[str, Any]) -> None:
         load_dataset("hub", "test", hub="pets")
 
 
+def test_a_row_without_a_label_is_named(hub: dict[str, Any]) -> None:
+    hub["pets"] = {"train": rows([0, None, 1])}
+    with pytest.raises(DataError, match=r"'pets' has no label in row 1 \(None in the column 'label'\)"):
+        load_dataset("hub", "train", hub="pets")
+    hub["pets"] = {"train": rows(["owl", None], Value()), "test": rows(["owl"], Value())}
+    assert load_dataset("hub", "test", hub="pets").classes == ["owl"]
+    with pytest.raises(DataError, match="has no label in row 1"):
+        load_dataset("hub", "train", hub="pets")
+
+
 def test_an_image_that_cannot_be_read_is_named(hub: dict[str, Any]) -> None:
     data = rows([0, 1])
     data.columns["img"][1] = {"bytes": b"junk", "path": None}

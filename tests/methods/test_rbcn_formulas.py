@@ -223,7 +223,7 @@ def test_second_derivative_of_the_kernel_loss_is_refused():
     [
         ({"kernel_grad": "papre"}, "kernel_grad is 'paper' or 'full', not 'papre'"),
         ({"kernel_target": "men"}, "kernel_target is 'matrix' or 'mean', not 'men'"),
-        ({"kernel_weight": -1e-4}, "kernel_weight must not be negative, got -0.0001"),
+        ({"kernel_weight": -1e-4}, "kernel_weight must be 0 or more, got -0.0001"),
         ({"kernel_grd": "full"}, "unknown option .*did you mean 'kernel_grad'"),
     ],
 )

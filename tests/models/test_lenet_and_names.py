@@ -31,6 +31,9 @@ def test_lenet_refuses_what_it_cannot_build():
     network = create_model("lenet", "bireal", in_channels=1, image_size=8, widths=(4, 4, 4))
     with pytest.raises(UsageError, match=r"takes \(\.\.\., 16\), got \(2, 36\)"):
         network(torch.zeros(2, 1, 12, 12))
+    for shape in ((2, 3, 8, 8), (1, 8, 8)):
+        with pytest.raises(UsageError, match=r"this network takes \(N, 1, H, W\) images, got \("):
+            network(torch.zeros(shape))
 
 
 def test_names_by_pattern():
@@ -58,6 +61,7 @@ def test_options_are_listed_with_their_defaults():
         ),
         ({"name": "lenet", "method_options": {"init_scal": 1}}, "did you mean 'init_scale'"),
         ({"name": "lenet", "method": "real", "method_options": {"init": "he"}}, "method 'real' takes no options"),
+        ({"name": "lenet", "num_classes": True}, "num_classes must be a positive whole number, got True"),
         ({"name": "lenet", "num_classes": 0}, "num_classes must be a positive whole number, got 0"),
         ({"name": "lenet", "in_channels": -1}, "in_channels must be a positive whole number, got -1"),
         ({"name": "lenet", "image_size": 28.0}, "image_size must be a positive whole number, got 28.0"),

@@ -160,7 +160,7 @@ def test_widths_as_text_are_shown_as_they_came():
 
 @pytest.mark.parametrize(
     "options",
-    [{"widths": (8, 8, 8)}, {"widths": (0, 8, 8, 8)}, {"base_width": 0}, {"base_width": 1.5}, {"base_width": -4}],
+    [{"widths": (8, 8, 8)}, {"widths": (0, 8, 8, 8)}, {"base_width": 0}, {"base_width": -4}, {"widths": ""}],
 )
 def test_impossible_widths_of_a_wide_network(options):
     with pytest.raises(UsageError, match="takes four widths, stem-stage1-stage2-stage3 such as 64-64-128-256, got"):
@@ -178,8 +178,24 @@ def test_impossible_stem_width(stem_width):
     [
         ({"shortcut": "units"}, "shortcut is 'unit' or 'block', not 'units'"),
         ({"stem": "cfar"}, "stem is 'auto', .* 'cfar'"),
+        ({"stem": True}, "option 'stem' of model 'resnet18' takes text, got True"),
+        ({"stem_width": "8"}, "one positive stem_width, got"),
     ],
 )
 def test_misspelt_choices(options, message):
     with pytest.raises(UsageError, match=message):
         create_model("resnet18", widths=(4, 4, 4, 4), **options)
+
+
+@pytest.mark.parametrize("base_width", [1.5, "16", True, None])
+def test_a_base_width_that_is_no_whole_number(base_width):
+    with pytest.raises(UsageError, match="option 'base_width' of model 'wrn22' takes a whole number, got"):
+        create_model("wrn22", base_width=base_width)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 32, 32), (3, 32, 32), (2, 3, 32)])
+def test_images_of_another_shape_are_refused(shape):
+    network = create_model("resnet18", widths=(4, 4, 4, 4))
+    with pytest.raises(UsageError, match=r"this network takes \(N, 3, H, W\) images, got \(") as info:
+        network(torch.zeros(shape))
+    assert str(info.value).endswith(str(shape))

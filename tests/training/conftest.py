@@ -76,8 +76,11 @@ def make_fit(tmp_path: Path) -> Callable[..., Fit]:
             training_batches(recipe, sets["train"], fabric),
             training_batches(recipe, sets["train"], fabric, 1),
         )
-        holdout = evaluation_batches(recipe, sets["holdout"], fabric) if sets["holdout"] is not None else None
-        return Fit(recipe, fabric, student, teacher, train, holdout, again, data, folder, "student", quiet=True)
+        measured = "holdout" if sets["holdout"] is not None else "train_sample"
+        measure = evaluation_batches(recipe, sets[measured], fabric)
+        return Fit(
+            recipe, fabric, student, teacher, train, measure, measured, again, data, folder, "student", quiet=True
+        )
 
     return make
 

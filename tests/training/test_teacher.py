@@ -22,6 +22,13 @@ DATA = {"num_classes": 10, "in_channels": 1, "image_size": 8}
 SHAPES = {"widths": [6, 8, 16]}
 
 
+class Several(nn.Module):
+    """A module that returns more than one thing, as attention does."""
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return features, None
+
+
 class Own(nn.Module):
     """A network of the user's: other names, feature maps of the student's shapes."""
 
@@ -30,9 +37,11 @@ class Own(nn.Module):
         self.first = nn.Sequential(nn.Conv2d(1, channels, 3, stride=4, padding=1), nn.BatchNorm2d(channels))
         self.second = nn.Linear(channels * 4, hidden)
         self.last = nn.Linear(hidden, classes)
+        self.unused = nn.Identity()
+        self.several = Several()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.last(self.second(self.first(images).flatten(1)))
+        return self.last(self.several(self.second(self.first(images).flatten(1)))[0])
 
 
 @pytest.fixture
@@ -125,7 +134,9 @@ def test_ones_own_module_as_teacher(recipe: Callable[..., Recipe], tmp_path: Pat
         (Own(hidden=12), ["first", "second"], r"do not match at 'hidden_norm': student \(16,\), teacher \(12,\)"),
         (Own(), ["first"], "the student has 2 matched feature maps, the teacher 1; set teacher.taps"),
         (Own(), ["frist", "second"], "unknown module to tap 'frist'; did you mean 'first'"),
-        (Own(), [], "unknown module to tap 'norm'"),
+        (Own(), [], "the teacher has no module 'norm', .* in teacher.taps, one for each of norm, hidden_norm"),
+        (Own(), ["first", "unused"], "the tapped module 'unused' was not run"),
+        (Own(), ["several", "second"], "the tapped module 'several' returned a tuple, not a tensor"),
         (
             Own(classes=7),
             ["first", "second"],
@@ -156,6 +167,13 @@ def test_a_loaded_teacher_of_other_classes_or_widths(
     train(recipe(), run_dir=tmp_path / "run", quiet=True)
     with pytest.raises(UsageError, match="knows 10 classes, the data set has 4"):
         load_teacher(loads(tmp_path / "run"), {**DATA, "num_classes": 4})
+    names = [str(number) for number in range(10)]
+    load_teacher(loads(tmp_path / "run"), {**DATA, "classes": names})
+    names[3:5] = names[4], names[3]
+    with pytest.raises(
+        UsageError, match="knows class 3 as '3', the data set as '4'; use a teacher of the same classes"
+    ):
+        load_teacher(loads(tmp_path / "run"), {**DATA, "classes": names})
 
 
 def test_a_state_dict_of_something_else(loads: Callable[..., Recipe], tmp_path: Path) -> None:
@@ -175,6 +193,10 @@ def text() -> str:
     return "not a network"
 
 
+def failing() -> nn.Module:
+    raise RuntimeError("no weights today")
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -182,6 +204,7 @@ def text() -> str:
         ("torch.nn:Liner", "has no attribute 'Liner'"),
         ("torch.nn:Linear", "missing 2 required"),
         ("torch", "cannot be called"),
+        (f"{__name__}:failing", r"cannot be called \(RuntimeError: no weights today\)"),
         (f"{__name__}:text", "returned a str, not a torch.nn.Module"),
     ],
 )

@@ -51,7 +51,9 @@ def load_hub(
     validation, valid and val. Raises UsageError without a name, DataError for whatever cannot be loaded or understood.
     """
     if not hub:
-        raise UsageError("the data set 'hub' needs the name of one there: give hub='owner/name' (--data.hub owner/name)")
+        raise UsageError(
+            "the data set 'hub' needs the name of one there: give hub='owner/name' (--data.hub owner/name)"
+        )
     package = _package()
     parts = _load(package, hub)
     rows, image, label = _labelled_rows(parts, split, hub)

@@ -86,7 +86,8 @@ def call_factory(name: str) -> nn.Module:
         model = getattr(importlib.import_module(module_name), function)()
     except Exception as error:  # the user's own code may fail in any way
         raise UsageError(
-            f'teacher.factory = "{name}" cannot be called ({type(error).__name__}: {error}); write "package.module:function", taking no arguments'
+            f'teacher.factory = "{name}" cannot be called ({type(error).__name__}: {error}); '
+            'write "package.module:function", taking no arguments'
         ) from error
     if not isinstance(model, nn.Module):
         raise UsageError(f'teacher.factory = "{name}" returned a {type(model).__name__}, not a torch.nn.Module')
