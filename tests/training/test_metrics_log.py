@@ -168,7 +168,8 @@ def test_tensorboard_when_it_is_installed(
 
 
 def test_progress_lines(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    record = {"epoch": 2, "seconds": 1.5, "images_per_second": 100.0, "train": {"loss": 0.5}, "flips": 0.012}
+    record = {"epoch": 2, "seconds": 1.5, "step_ms": 8.0, "images_per_second": 100.0, "train": {"loss": 0.5}}
+    record |= {"flips": 0.012}
     record |= {
         "holdout": {"top1": 51.5},
         "before_refresh": {"top1": 50.0},
@@ -183,7 +184,15 @@ def test_progress_lines(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         assert captured.out == ""
         assert ("student epoch 2/4" in captured.err) != quiet
     text = (tmp_path / "train.log").read_text()
-    for part in ("loss 0.5", "holdout top1 51.50", "(before refresh 50.00)", "flips 1.20 %", "D s1 0.75", "3 s left"):
+    for part in (
+        "8 ms/step",
+        "loss 0.5",
+        "holdout top1 51.50",
+        "(before refresh 50.00)",
+        "flips 1.20 %",
+        "D s1 0.75",
+        "3 s left",
+    ):
         assert part in text
     assert not [item for item in logging.getLogger("onebit").handlers if isinstance(item, logging.FileHandler)]
 

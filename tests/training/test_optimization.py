@@ -175,8 +175,7 @@ def test_the_average_is_what_is_measured_saved_and_handed_over(
     fit = make_fit(recipe({"training": {"ema": 0.5, "epochs": 2}}))
     fit.run()
     assert fit.average is not None
-    assert fit.holdout is not None
     assert all(torch.equal(value, fit.average.state[name]) for name, value in fit.model.state_dict().items())
     loaded, checkpoint = load_model(fit.folder)
     assert any(not torch.equal(checkpoint["model"][name], value) for name, value in checkpoint["ema"].items())
-    assert evaluate_model(loaded, fit.holdout)["top1"] == evaluate_model(fit.model, fit.holdout)["top1"]
+    assert evaluate_model(loaded, fit.measure)["top1"] == evaluate_model(fit.model, fit.measure)["top1"]

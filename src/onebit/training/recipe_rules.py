@@ -32,10 +32,11 @@ RANGES: list[tuple[str, Callable[[Any], bool], str]] = [
         lambda v: 0 <= v < 1,
         "training.ema training.label_smoothing optimizer.momentum refresh.momentum",
     ),
+    ("between 0 and 1", lambda v: 0 <= v <= 1, "adversarial.throttle_accuracy"),
     (
         "more than 0 and at most 1",
         lambda v: 0 < v <= 1,
-        "refresh.fraction schedule.gamma adversarial.throttle_accuracy",
+        "refresh.fraction schedule.gamma",
     ),
 ]
 
