@@ -77,7 +77,6 @@ def train(
     data = describe(sets["train"], recipe)
     build_seeded(recipe, data)  # an impossible student is refused before its teacher is trained
     fabric.barrier()
-    seed = recipe.training.seed
     own_teacher = teacher is not None
     if teacher is None and recipe.teacher.source == "load":
         teacher = load_teacher(recipe, data)
@@ -91,7 +90,6 @@ def train(
         if own_teacher or recipe.teacher.source == "load":
             check_teacher(teacher, data, fabric.device)
             save_evaluation(folder / "teacher", recipe, teacher, sets, fabric, details=False)
-    torch.manual_seed(seed)
     student = build_seeded(recipe, data)
     if recipe.model.copy_teacher and teacher is not None:
         copy_teacher(student, teacher.cpu())
