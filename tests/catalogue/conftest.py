@@ -19,8 +19,10 @@ def small_options(model: str) -> dict[str, object]:
     """The architecture's own options with its widths divided by 16."""
     options: dict[str, object] = {}
     for name, default in model_options(model).items():
-        if name == "base_width":
-            options[name] = default // 16
+        if name in ("base_width", "growth", "init_features"):
+            options[name] = max(4, default // 16)
+        elif name in ("layers", "blocks"):
+            options[name] = tuple(1 + (i == 0) for i in range(len(default)))
         elif name == "widths" and default:
             options[name] = tuple(max(4, width // 16) for width in default)
     return options

@@ -135,7 +135,10 @@ def test_a_training_step_moves_every_parameter(model, method, make, images, labe
     for name, parameter in network.named_parameters():
         assert parameter.dtype == parameter.grad.dtype == torch.float32, name
         assert bool(torch.isfinite(parameter).all()), name
-        assert not torch.equal(parameter, before[name]), f"{name} did not move"
+        # A norm whose readers are all norms again (a dense network's stem) has a gradient of rounding errors only.
+        below_rounding = bool((before[name] - 0.1 * parameter.grad == before[name]).all())
+        moved = not torch.equal(parameter, before[name])
+        assert moved or (below_rounding and name.startswith("stem")), f"{name} did not move"
     assert bool(torch.isfinite(network.eval()(images)).all())
 
 

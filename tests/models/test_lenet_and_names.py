@@ -52,7 +52,7 @@ def test_options_are_listed_with_their_defaults():
     [
         ({"name": "resnet81"}, "unknown model 'resnet81'; did you mean 'resnet18'"),
         ({"name": "Resnet34"}, "did you mean 'resnet34'"),
-        ({"name": ""}, "unknown model ''; Valid: lenet, resnet18, resnet34, wrn22, wrn40"),
+        ({"name": ""}, "unknown model ''; Valid: binary_densenet51, "),
         ({"name": "lenet", "method": "rbnc"}, "unknown method 'rbnc'; did you mean 'rbcn'"),
         ({"name": "resnet18", "width": (4,) * 4}, "unknown option of model 'resnet18': 'width'; did you mean 'widths'"),
         (

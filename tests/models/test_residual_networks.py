@@ -176,7 +176,7 @@ def test_impossible_stem_width(stem_width):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shortcut": "units"}, "shortcut is 'unit' or 'block', not 'units'"),
+        ({"shortcut": "units"}, "shortcut is 'unit', 'block' or 'both', not 'units'"),
         ({"stem": "cfar"}, "stem is 'auto', .* 'cfar'"),
         ({"stem": True}, "option 'stem' of model 'resnet18' takes text, got True"),
         ({"stem_width": "8"}, "one positive stem_width, got"),

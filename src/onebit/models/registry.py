@@ -66,6 +66,27 @@ def model_options(name: str) -> dict[str, Any]:
     return {key: p.default for key, p in parameters.items() if key not in shared}
 
 
+def scale_options(name: str, width: int) -> dict[str, Any]:
+    """The options that give an architecture another first width, everything else in proportion, as its own default has it.
+
+    The width is the channels of the first stage; of wide residual networks the ``base_width``, of dense networks the ``growth``.
+
+    Raises:
+        UsageError: for a width below 1.
+
+    >>> scale_options("igp_resnet37", 8), scale_options("binary_densenet51", 8)
+    ({'widths': (8, 16, 32, 64)}, {'growth': 8})
+    """
+    if type(width) is not int or width < 1:
+        raise UsageError(f"a width is a positive whole number, got {width!r}")
+    defaults = model_options(name)
+    for key in ("growth", "base_width"):
+        if key in defaults:
+            return {key: width}
+    widths = defaults["widths"]
+    return {"widths": tuple(max(1, round(width * each / widths[0])) for each in widths)}
+
+
 def create_model(
     name: str,
     method: str = "rbcn",
