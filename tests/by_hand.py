@@ -18,6 +18,11 @@ def clip(x):
     return (np.abs(x) <= 1).astype(x.dtype)
 
 
+def box(x):
+    """ABC-Net's window in x + v - 1/2: 1 where 0 <= x + v <= 1."""
+    return ((x >= -0.5) & (x <= 0.5)).astype(x.dtype)
+
+
 def bireal(x):
     """RBCN Eq. 8, branch by branch as printed."""
     return np.where((x >= -1) & (x < 0), 2 + 2 * x, np.where((x >= 0) & (x < 1), 2 - 2 * x, 0))
@@ -27,7 +32,7 @@ def identity(x):
     return np.ones_like(x)
 
 
-WINDOWS = {"clip": clip, "bireal": bireal, "identity": identity}
+WINDOWS = {"clip": clip, "box": box, "bireal": bireal, "identity": identity}
 
 
 @dataclass(frozen=True)

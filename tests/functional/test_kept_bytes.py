@@ -5,7 +5,7 @@ import torch
 
 from onebit.functional import ESTIMATORS, scale_signs, sign, sign_conv2d, sign_linear
 
-BITS = {"identity": 1, "clip": 2, "bireal": 8}
+BITS = {"identity": 1, "clip": 2, "box": 2, "bireal": 8}
 
 
 def kept(run):

@@ -7,7 +7,7 @@ from onebit.methods import METHODS, get_method, list_methods
 
 
 def test_the_published_methods_are_there():
-    assert {"real", "xnor", "bireal", "rbcn"} <= set(list_methods())
+    assert {"real", "bnn", "xnor", "bireal", "pcnn", "abcnet", "rbcn"} <= set(list_methods())
     assert list_methods("b*") == [name for name in list_methods() if name.startswith("b")]
 
 
@@ -30,7 +30,7 @@ def test_options_add_up_and_reach_the_layer():
     ("name", "options", "message"),
     [
         ("rbnc", {}, "unknown method 'rbnc'; did you mean 'rbcn'"),
-        ("", {}, "unknown method ''; Valid: bireal, rbcn, real, xnor"),
+        ("", {}, "unknown method ''; Valid: abcnet, bireal, bnn, pcnn, rbcn, real, xnor"),
         ("xnor", {"alpha_gard": 1}, "option of method 'xnor': 'alpha_gard'; did you mean 'alpha_grad'"),
         ("xnor", {"kernel_weight": 1}, "unknown option of method 'xnor'"),
         ("real", {"estimator": "clip"}, "method 'real' takes no options, got 'estimator'"),

@@ -104,6 +104,15 @@ def test_input_scale_of_the_linear_layer():
     close(layer(x).detach().numpy(), plain(x).detach().numpy() * np.abs(x.numpy()).mean(1, keepdims=True))
 
 
+def test_real_multiplications_are_those_of_the_input_scale():
+    conv, plain = (XnorConv2d(4, 8, (3, 5), input_scale=on) for on in (True, False))
+    # 2 images of 6 x 7 pixels: a 3 x 5 box for each, then one multiplication for each of the 8 channels.
+    assert conv.real_macs((2, 8, 6, 7)) == 2 * 6 * 7 * (15 + 8)
+    assert plain.real_macs((2, 8, 6, 7)) == 0
+    assert XnorLinear(4, 3, input_scale=True).real_macs((5, 3)) == 5 * (1 + 3)
+    assert XnorLinear(4, 3).real_macs((5, 3)) == 0
+
+
 def test_wrong_option_is_one_sentence():
     with pytest.raises(UsageError, match="alpha_grad is 'paper' or 'exact', not 'papre'"):
         XnorConv2d(1, 1, 1, alpha_grad="papre")

@@ -7,6 +7,7 @@ The derivative of ``sign`` is zero almost everywhere, so training replaces it. A
 name          g(x)                                       kept per element    source
 ============  =========================================  ==================  ================================
 ``clip``      1 where abs(x) <= 1, else 0                2 bits              Courbariaux et al. 2016
+``box``       1 where abs(x) <= 1/2, else 0              2 bits              Lin et al. 2017
 ``bireal``    2 - 2 abs(x) where abs(x) < 1, else 0      8 bits              Liu et al. 2018; RBCN Eq. 8
 ``identity``  1                                          1 bit               Bengio et al. 2013
 ============  =========================================  ==================  ================================
@@ -75,13 +76,14 @@ class Clip(Estimator):
 
     name = "clip"
     bits = 2
+    reach = 1.0
 
     def derivative(self, x: Tensor) -> Tensor:
-        return (x.abs() <= 1).to(x.dtype)
+        return (x.abs() <= self.reach).to(x.dtype)
 
     def encode(self, x: Tensor, signs: Tensor) -> tuple[Tensor, ...]:
         magnitude = x.abs()
-        inside = torch.le(magnitude, 1, out=magnitude).to(torch.uint8)
+        inside = torch.le(magnitude, self.reach, out=magnitude).to(torch.uint8)
         return _pack_signs(signs), pack_bytes(inside)
 
     def decode_sign(self, code: tuple[Tensor, ...], shape: torch.Size, dtype: torch.dtype) -> Tensor:
@@ -90,6 +92,17 @@ class Clip(Estimator):
     def backward(self, gradient: Tensor, code: tuple[Tensor, ...]) -> Tensor:
         inside = unpack_bytes(code[1], gradient.numel()).view(gradient.shape)
         return inside.to(gradient.dtype).mul_(gradient)
+
+
+class Box(Clip):
+    """Straight-through in a window of width 1, as ABC-Net's clip(x + v, 0, 1) has it: 1 where abs(x) <= 1/2, else 0.
+
+    >>> Box().derivative(torch.tensor([-1.0, -0.5, 0.0, 0.75]))
+    tensor([0., 1., 1., 0.])
+    """
+
+    name = "box"
+    reach = 0.5
 
 
 class BiReal(Estimator):
@@ -140,7 +153,7 @@ class Identity(Estimator):
         return gradient.clone()
 
 
-for _estimator in (Clip(), BiReal(), Identity()):
+for _estimator in (Clip(), Box(), BiReal(), Identity()):
     ESTIMATORS.add(_estimator.name, _estimator)
 
 

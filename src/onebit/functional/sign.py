@@ -26,7 +26,7 @@ def sign(x: Tensor, estimator: str | Estimator = "clip", *, exact: bool = False)
 
     Args:
         x: float tensor of any shape.
-        estimator: ``clip``, ``bireal``, ``identity``, or an :class:`~onebit.functional.estimators.Estimator`.
+        estimator: ``clip``, ``box``, ``bireal``, ``identity``, or an :class:`~onebit.functional.estimators.Estimator`.
         exact: keep ``x`` itself for the backward instead of the estimator's compact code. It costs nothing where ``x``
             lives on anyway (a parameter). Double precision is always exact.
     Returns:

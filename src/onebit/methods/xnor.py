@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -83,6 +85,13 @@ class XnorConv2d(XnorLayer, BinaryConv2d):
         y = super().forward(x)
         return y * self.input_scales(x) if self.input_scale else y
 
+    def real_macs(self, output_shape: Sequence[int]) -> int:
+        """With ``input_scale``: the box filter's kH * kW for every pixel of K, and one for every element of the output."""
+        if not self.input_scale:
+            return 0
+        images, _, height, width = output_shape
+        return images * height * width * self.kernel_size[0] * self.kernel_size[1] + math.prod(output_shape)
+
     def input_scales(self, x: Tensor) -> Tensor:
         """K: (N, 1, H_out, W_out), the mean of abs(x) over channels and over each window (zeros in the padding)."""
         mean = x.abs().mean(1, keepdim=True)
@@ -97,6 +106,10 @@ class XnorLinear(XnorLayer, BinaryLinear):
     def forward(self, x: Tensor) -> Tensor:
         y = super().forward(x)
         return y * x.abs().mean(-1, keepdim=True) if self.input_scale else y
+
+    def real_macs(self, output_shape: Sequence[int]) -> int:
+        """With ``input_scale``: one for K of every input, and one for every element of the output."""
+        return math.prod(output_shape[:-1]) * (1 + output_shape[-1]) if self.input_scale else 0
 
 
 METHODS.add("xnor", Method("xnor", XnorConv2d, XnorLinear, "Rastegari et al., XNOR-Net, ECCV 2016"))

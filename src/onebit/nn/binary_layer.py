@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from onebit.errors import UsageError
-from onebit.functional import get_estimator, hard_sign, scale_signs, sign
+from onebit.functional import get_estimator, scale_signs, sign
 
 ScaleGrad = Literal["unit", "scaled"]
 WeightInit = Literal["he", "uniform"]
@@ -17,17 +18,21 @@ WeightInit = Literal["he", "uniform"]
 
 @dataclass(frozen=True)
 class BinaryTerm:
-    """One binary convolution to deploy: bits (+1/-1) and the real scale that multiplies its integer sums."""
+    """One binary convolution to deploy: bits (+1/-1) and the real scale that multiplies its integer sums.
+
+    ``shift``, a tensor of one number: the term's input is binarised as ``sign(x + shift)``; None stands for 0.
+    """
 
     weight: Tensor
     scale: Tensor
+    shift: Tensor | None = None
 
 
 class BinaryLayer(nn.Module):
     """What every layer with binary weights and activations states; mixed into Conv2d and Linear, refined by methods.
 
     Options that methods share (``xnor`` fixes ``weight_estimator`` and ``scale_grad`` itself and does not take them):
-        estimator: stands in for the derivative of the activation's sign (``clip``, ``bireal``, ``identity``).
+        estimator: stands in for the derivative of the activation's sign (``clip``, ``box``, ``bireal``, ``identity``).
         weight_estimator: the same for the weight's sign.
         scale_grad: whether the gradient on the weight's sign carries the scale (``scaled``: the chain rule,
             dL/dsign(W) = scale * dL/dW_eff) or not (``unit``: as in the code that Bi-Real's authors released).
@@ -37,9 +42,11 @@ class BinaryLayer(nn.Module):
     """
 
     weight: Tensor
-    weight_bits: ClassVar[int] = 1
-    activation_bits: ClassVar[int] = 1
-    #: parameter name -> role, by which optimisers group: "binary" (latent weights), "matrix" (RBCN's C), else "real"
+    #: what a weight and an activation cost; a layer of several terms (ABC-Net) states its own
+    weight_bits: int = 1
+    activation_bits: int = 1
+    #: parameter name -> role, by which optimisers group: "binary" (latent weights), "matrix" (RBCN's C, PCNN's
+    #: projections), "norm" (vectors, without decay), else "real"
     roles: ClassVar[dict[str, str]] = {"weight": "binary"}
 
     def configure(
@@ -75,16 +82,35 @@ class BinaryLayer(nn.Module):
     def reset_scale(self) -> None:
         """Set what is derived from the latent weight at the start (RBCN's C); call it after loading foreign weights."""
 
+    def take_weight(self, weight: Tensor) -> Tensor:
+        """Start from trained real weights of a real twin's shape; returns the factor that multiplied them, a number.
+
+        They keep their signs and proportions but get the mean magnitude that the latent weight was drawn with, so that they
+        can still flip; what is derived from them is set anew.
+        """
+        with torch.no_grad():
+            mean = weight.abs().mean()
+            factor = self.weight.abs().mean() / mean.clamp(min=torch.finfo(mean.dtype).tiny)
+            self.weight.copy_(weight * factor)
+        self.reset_scale()
+        return factor
+
     def binary_weight(self) -> Tensor:
-        """The bits that ship, as +1/-1, shape of ``weight``; differentiable through ``weight_estimator``."""
+        """The bits that ship, as +1/-1, (C_out, C_in / groups, kH, kW) or (out, in); differentiable.
+
+        A layer of several weight bases has them along a leading dimension.
+        """
         return sign(self.weight, self.weight_estimator, exact=True)
 
     def scale(self) -> Tensor:
-        """The real scale, (C_out, 1, 1) or (1, 1, 1) for convolutions and (C_out,) or (1,) for linear layers."""
+        """The real scale, (C_out, 1, 1) or (1, 1, 1) for convolutions and (C_out,) or (1,) for linear layers.
+
+        A layer of several terms has one for each of them, along leading dimensions.
+        """
         return self._per_output(self.weight.detach().abs().flatten(1).mean(1))
 
     def effective_weight(self) -> Tensor:
-        """``binary_weight() * scale()`` in the shape of ``weight``, with the method's gradient to all that learns."""
+        """``binary_weight() * scale()`` in the shape of the bits, with the method's gradient to all that learns."""
         scale = self._over_weight(self.scale())
         return scale_signs(self.binary_weight(), scale, through=scale if self.scale_grad == "scaled" else None)
 
@@ -95,9 +121,23 @@ class BinaryLayer(nn.Module):
     def constrain(self) -> None:
         """Bring parameters back to where the method allows them; training calls it after every optimiser step."""
 
+    def real_macs(self, output_shape: Sequence[int]) -> int:
+        """Real multiplications beside the binary ones and the scale, for an output of that shape (batch included)."""
+        return 0
+
     def packed(self) -> tuple[BinaryTerm, ...]:
-        """The terms to deploy, whose sum is the layer; one for most methods."""
-        return (BinaryTerm(hard_sign(self.weight.detach()), self.scale().detach()),)
+        """The terms to deploy, whose sum in this order is the layer in evaluation, bit for bit; one for most methods."""
+        return (BinaryTerm(self.binary_weight().detach(), self.scale().detach()),)
+
+    def _respond(self, x: Tensor) -> Tensor:
+        """The layer's output for an input of the right shape: scale folded in training, integer sums in evaluation."""
+        if self.training:
+            return self._sums(x, self.effective_weight())
+        return self._sums(x, self.binary_weight()) * self.scale()
+
+    def _sums(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The convolution or linear map of sign(x)."""
+        raise NotImplementedError
 
     def _per_output(self, values: Tensor) -> Tensor:
         return values.view(-1, *([1] * (self.weight.dim() - 2)))

@@ -53,11 +53,9 @@ class BinaryConv2d(BinaryLayer, nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:  # ty: ignore[lost-keyword-for-regular-parameter]
         if x.dim() != 4 or x.shape[1] != self.in_channels:
             raise UsageError(f"this layer takes (N, {self.in_channels}, H, W), got {tuple(x.shape)}")
-        if self.training:
-            return self._convolve(x, self.effective_weight())
-        return self._convolve(x, self.binary_weight()) * self.scale()
+        return self._respond(x)
 
-    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+    def _sums(self, x: Tensor, weight: Tensor) -> Tensor:
         geometry: tuple[Any, Any, Any] = self.stride, self.padding, self.dilation
         return sign_conv2d(x, weight, self.estimator, *geometry, groups=self.groups)
 
@@ -76,6 +74,7 @@ class BinaryLinear(BinaryLayer, nn.Linear):
     def forward(self, x: Tensor) -> Tensor:  # ty: ignore[lost-keyword-for-regular-parameter]
         if x.shape[-1:] != (self.in_features,):
             raise UsageError(f"this layer takes (..., {self.in_features}), got {tuple(x.shape)}")
-        if self.training:
-            return sign_linear(x, self.effective_weight(), self.estimator)
-        return sign_linear(x, self.binary_weight(), self.estimator) * self.scale()
+        return self._respond(x)
+
+    def _sums(self, x: Tensor, weight: Tensor) -> Tensor:
+        return sign_linear(x, weight, self.estimator)
