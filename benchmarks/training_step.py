@@ -105,7 +105,7 @@ def make_step(
         if guidance and seen:
             maps = guidance.student_maps.read()
             guidance.train_discriminators(seen[1], maps, count)
-            for term in guidance.terms(logits, maps, seen[0], 0.0).values():
+            for term in guidance.terms(logits, maps, seen, 0.0).values():
                 loss = loss + term
         loss.backward()
         optimizer.step()

@@ -72,6 +72,7 @@ def test_version_and_usage(onebit: Callable) -> None:
     [
         ("models", {"lenet", "resnet18", "wrn22"}),
         ("methods", {"real", "xnor", "bireal", "rbcn"}),
+        ("objectives", {"adversarial", "apprentice", "distillation", "features"}),
         ("datasets", {"digits", "mnist", "cifar10"}),
         ("recipes", {"rbcn-cifar10-cpu"}),
     ],

@@ -14,7 +14,8 @@ from torch import nn
 from onebit.training import Recipe, recipe_from_dict
 from onebit.training.checkpoints import build_model
 from onebit.training.fit import Fit
-from onebit.training.run import build_seeded, make_fabric
+from onebit.training.processes import make_fabric
+from onebit.training.run import build_seeded
 from onebit.training.sets import describe, evaluation_batches, load_splits, training_batches
 from onebit.training.teacher import teacher_recipe
 
@@ -38,6 +39,13 @@ FULL: dict[str, Any] = {
     "training": {"ema": 0.9, "label_smoothing": 0.1},
     "optimizer": {"clip_norm": 5.0},
 }
+#: the same with a teacher that trains beside its student (whose logits no second objective may match)
+JOINT: dict[str, Any] = {
+    "apprentice": {"enabled": True},
+    "features": {"weight": 0.1, "attach": "per_layer"},
+    "distillation": {"weight": 0.0},
+    "teacher": {"source": "joint", "epochs": 0, "lr": 0.004},
+}
 
 
 def merge(*tables: dict[str, Any]) -> dict[str, Any]:
@@ -56,8 +64,14 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def recipe() -> Callable[..., Recipe]:
-    """``recipe({"optimizer": {"lr": 0.1}})``: the small recipe with changes; ``full=True``: with everything switched on."""
-    return lambda changes=None, full=False: recipe_from_dict(merge(BASE, FULL if full else {}, changes or {}))
+    """``recipe({"optimizer": {"lr": 0.1}})``: the small recipe with changes; ``full=True``: with everything switched on;
+    ``joint=True``: with everything that goes with a joint teacher.
+    """
+
+    def make(changes: dict[str, Any] | None = None, full: bool = False, joint: bool = False) -> Recipe:
+        return recipe_from_dict(merge(BASE, FULL if full or joint else {}, JOINT if joint else {}, changes or {}))
+
+    return make
 
 
 @pytest.fixture
@@ -70,8 +84,10 @@ def make_fit(tmp_path: Path) -> Callable[..., Fit]:
         data = describe(sets["train"], recipe)
         student = build_seeded(recipe, data)
         if teacher is None and recipe.needs_teacher():
-            teacher = build_model(teacher_recipe(recipe), data).eval().requires_grad_(False)
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+            teacher = build_model(teacher_recipe(recipe), data).eval()
+            teacher.requires_grad_(recipe.teacher.source == "joint")
+        for path in (folder, folder / "teacher"):
+            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         train, again = (
             training_batches(recipe, sets["train"], fabric),
             training_batches(recipe, sets["train"], fabric, 1),

@@ -63,7 +63,9 @@ def main(recipe: str, folder: Path, poison: bool) -> None:
         fit.Fit._train_step = step
     result = train(recipe, run_dir=folder / "run", quiet=True)
     rank = torch.distributed.get_rank()
-    states = {"student": result.model.state_dict(), "discriminators": guidance[0].state_dict()["model"]}
+    judges = guidance[0].state_dict()["model"]
+    teacher = guidance[0].teacher.state_dict()
+    states = {"student": result.model.state_dict(), "teacher": teacher, "discriminators": judges}
     hashes = {
         name: {key: hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest() for key, value in state.items()}
         for name, state in states.items()

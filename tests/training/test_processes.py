@@ -22,9 +22,9 @@ DRIVER = Path(__file__).with_name("drive_processes.py")
 def start(recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     """Train with two processes: (how it ended, the folder)."""
 
-    def run(*arguments: str, changes: dict[str, Any] | None = None, folder: Path | None = None) -> Any:
+    def run(*arguments: str, joint: bool = False, folder: Path | None = None) -> Any:
         folder = folder or tmp_path_factory.mktemp("two")
-        two = recipe({"training": {"devices": 2, "epochs": 2}, **(changes or {})}, full=True)
+        two = recipe({"training": {"devices": 2, "epochs": 2}}, full=True, joint=joint)
         (folder / "recipe.toml").write_text(recipe_to_toml(two))
         # No rank or address of an outer launcher; the package from wherever this one is.
         kept = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_PORT")}
@@ -45,15 +45,26 @@ def two(start: Callable[..., Any]) -> Path:
     return folder
 
 
-def test_both_ranks_end_with_the_same_numbers(two: Path) -> None:
-    first, second = (json.loads((two / f"rank{rank}.json").read_text()) for rank in (0, 1))
-    assert len(first["student"]) > 10
+@pytest.fixture(scope="module")
+def joint(start: Callable[..., Any]) -> Path:
+    done, folder = start(joint=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("teacher", ["two", "joint"])
+def test_both_ranks_end_with_the_same_numbers(teacher: str, request: pytest.FixtureRequest) -> None:
+    folder = request.getfixturevalue(teacher)
+    first, second = (json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1))
+    assert min(len(first["student"]), len(first["teacher"])) > 10
     assert len(first["discriminators"]) > 4
-    for part in ("student", "discriminators", "evaluation"):
+    for part in ("student", "teacher", "discriminators", "evaluation"):
         assert first[part] == second[part]
 
 
-def test_metrics_are_written_once_and_are_about_all_images(two: Path) -> None:
+@pytest.mark.parametrize("teacher", ["two", "joint"])
+def test_metrics_are_written_once_and_are_about_all_images(teacher: str, request: pytest.FixtureRequest) -> None:
+    two = request.getfixturevalue(teacher)
     for part, epochs in (("run", 2), ("run/teacher", 2)):
         records = [json.loads(line) for line in (two / part / "metrics.jsonl").read_text().splitlines()]
         assert [r["event"] for r in records] == ["start", *["epoch"] * epochs, "end"]

@@ -13,6 +13,8 @@ from onebit.errors import OnebitError, UsageError
 from onebit.training import Recipe, list_recipes, load_recipe, recipe_from_dict, recipe_to_toml, train
 from onebit.training.recipe_files import override_recipe, recipe_to_dict
 
+JOINT = {"apprentice": {"enabled": True}, "teacher": {"source": "joint"}}
+
 
 def refused(call: Callable[[], Any]) -> str:
     with pytest.raises(UsageError) as caught:
@@ -32,6 +34,9 @@ def refused(call: Callable[[], Any]) -> str:
         ({"adversarial": {"wieght": 1.0}}, "'adversarial.weight'"),
         ({"optimizer": {"name": "adm"}}, "'adam'"),
         ({"adversarial": {"attach": "per_leyer"}}, "'per_layer'"),
+        ({"features": {"kind": "atention"}}, "'attention'"),
+        ({"apprentise": {"enabled": True}}, "'apprentice'"),
+        ({"teacher": {"source": "jont"}}, "'joint'"),
         ({"training": {"precision": "bf16"}}, "'bf16-mixed'"),
     ],
 )
@@ -84,7 +89,28 @@ def test_wrong_types(table: dict[str, Any], message: str) -> None:
         ({"data": {"workers": -1}}, "data.workers = -1"),
         ({"adversarial": {"enabled": True}, "teacher": {"source": "none"}}, "learns from a teacher"),
         ({"teacher": {"source": "load"}}, "names no file"),
-        ({"adversarial": {"enabled": True}, "method": {"name": "real"}}, "takes no teacher"),
+        ({"adversarial": {"enabled": True}, "method": {"name": "real"}}, "takes no teacher; switch off adversarial"),
+        ({"features": {"weight": 1.0}, "method": {"name": "real"}}, "takes no teacher; switch off features"),
+        ({"features": {"weight": -0.1}}, "features.weight = -0.1"),
+        ({"features": {"weight": 0.1}, "teacher": {"source": "none"}}, 'set it to "train" or "load"'),
+        ({"apprentice": {"gamma": -1.0}}, "apprentice.gamma = -1.0"),
+        ({"apprentice": {"enabled": True}, "teacher": {"source": "none"}}, 'set it to "train", "load" or "joint"'),
+        ({"apprentice": {"enabled": True}, "distillation": {"weight": 1.0}}, "both match the teacher's logits"),
+        ({"apprentice": {"enabled": True, "beta": 0, "gamma": 0}}, "leave the student without labels"),
+        ({"apprentice": {"enabled": True, "detach": False}}, 'stays as it is with teacher.source = "train"'),
+        ({"teacher": {"source": "joint"}}, "nothing trains the teacher: set apprentice.enabled to true"),
+        ({**JOINT, "apprentice": {"enabled": True, "alpha": 0.0}}, "alpha = 0 leaves the joint teacher untrained"),
+        ({**JOINT, "model": {"copy_teacher": True}}, "a joint one is not trained by then"),
+        (
+            {**JOINT, "teacher": {"source": "joint", "epochs": 3}},
+            "teacher.epochs = 3: a joint teacher trains for the student's 10",
+        ),
+        (
+            {**JOINT, "teacher": {"source": "joint", "checkpoint": "a.pt"}},
+            'teacher.checkpoint = "a.pt" names a network',
+        ),
+        ({**JOINT, "teacher": {"source": "joint", "factory": "a:b"}}, 'teacher.factory = "a:b" names a network'),
+        ({**JOINT, "method": {"name": "real"}}, "takes no teacher; switch off apprentice"),
     ],
 )
 def test_impossible_values(table: dict[str, Any], message: str) -> None:

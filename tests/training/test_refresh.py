@@ -11,8 +11,9 @@ import torch.nn.functional as F
 
 from onebit.training import Recipe
 from onebit.training.fit import Fit
+from onebit.training.processes import average_values
 from onebit.training.recipe import RefreshConfig
-from onebit.training.refresh import average_values, refresh_batch_norm, refreshed_parameters
+from onebit.training.refresh import refresh_batch_norm, refreshed_parameters
 
 NORMS = {"stem.2", "norm", "hidden_norm"}
 

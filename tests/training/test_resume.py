@@ -28,17 +28,31 @@ MOMENTS = [
 ]
 
 
+#: with a joint teacher the fourth last.pt is the student's second: its teacher's is there already
+JOINT_MOMENTS = ["teacher-step", "refresh", "in-checkpoint", "torn-line", "evaluation"]
+RUNS = [*(("first", moment) for moment in MOMENTS), *(("joint", moment) for moment in JOINT_MOMENTS)]
+
+
 @pytest.fixture(scope="module")
-def killed(recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one run per moment, killed there and resumed, and one that was left in peace."""
-    folder = tmp_path_factory.mktemp("kills")
-    changes = {"training": {"epochs": 3}, "adversarial": {"throttle_accuracy": 0.5}}
-    (folder / "recipe.toml").write_text(recipe_to_toml(recipe(changes, full=True)))
-    driver = Path(__file__).with_name("drive_kills.py")
-    command = [sys.executable, str(driver), str(folder / "recipe.toml"), str(folder), *MOMENTS]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    return folder
+def killed(recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A folder with one run per moment, killed there and resumed, and one that was left in peace; the teacher trains
+    ``first`` or ``joint``."""
+    folders: dict[str, Path] = {}
+
+    def runs(teacher: str) -> Path:
+        if teacher in folders:
+            return folders[teacher]
+        folder = folders[teacher] = tmp_path_factory.mktemp(teacher)
+        changes = {"training": {"epochs": 3}, "adversarial": {"throttle_accuracy": 0.5}}
+        (folder / "recipe.toml").write_text(recipe_to_toml(recipe(changes, full=True, joint=teacher == "joint")))
+        driver = Path(__file__).with_name("drive_kills.py")
+        moments = [moment for kind, moment in RUNS if kind == teacher]
+        command = [sys.executable, str(driver), str(folder / "recipe.toml"), str(folder), *moments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        return folder
+
+    return runs
 
 
 def assert_same(ours: Any, theirs: Any, path: str = "") -> None:
@@ -61,21 +75,23 @@ def records(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_and_resumed_is_bit_identical(killed: Path, moment: str) -> None:
+@pytest.mark.parametrize(("teacher", "moment"), RUNS)
+def test_killed_and_resumed_is_bit_identical(killed: Callable[[str], Path], teacher: str, moment: str) -> None:
+    folder = killed(teacher)
     for part in ("", "teacher"):
         for file in ("last.pt", "best.pt"):
-            ours = load_checkpoint(killed / moment / part / "checkpoints" / file)
-            theirs = load_checkpoint(killed / "whole" / part / "checkpoints" / file)
+            ours = load_checkpoint(folder / moment / part / "checkpoints" / file)
+            theirs = load_checkpoint(folder / "whole" / part / "checkpoints" / file)
             assert_same(ours, theirs, f"{part}/{file}")
-    ours, theirs = ((killed / name / "evaluation.json").read_text() for name in (moment, "whole"))
+    ours, theirs = ((folder / name / "evaluation.json").read_text() for name in (moment, "whole"))
     assert ours == theirs
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_metrics_have_each_epoch_once(killed: Path, moment: str) -> None:
-    for part, epochs in (("", 3), ("teacher", 2)):
-        ours, theirs = records(killed / moment / part), records(killed / "whole" / part)
+@pytest.mark.parametrize(("teacher", "moment"), RUNS)
+def test_metrics_have_each_epoch_once(killed: Callable[[str], Path], teacher: str, moment: str) -> None:
+    folder = killed(teacher)
+    for part, epochs in (("", 3), ("teacher", 3 if teacher == "joint" else 2)):
+        ours, theirs = records(folder / moment / part), records(folder / "whole" / part)
         assert [r["event"] for r in ours] == ["start", *["epoch"] * epochs, "end"]
         assert [r["epoch"] for r in ours if r["event"] == "epoch"] == list(range(1, epochs + 1))
         timing = {"seconds", "time", "step_ms", "images_per_second"}
@@ -85,9 +101,26 @@ def test_metrics_have_each_epoch_once(killed: Path, moment: str) -> None:
             }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_nothing_half_written_is_left(killed: Path, moment: str) -> None:
-    assert [str(path) for path in (killed / moment).rglob("*.part")] == []
+@pytest.mark.parametrize(("teacher", "moment"), RUNS)
+def test_nothing_half_written_is_left(killed: Callable[[str], Path], teacher: str, moment: str) -> None:
+    assert [str(path) for path in (killed(teacher) / moment).rglob("*.part")] == []
+
+
+def test_what_the_network_draws_is_drawn_again(
+    recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = {"name": "igp_resnet21", "widths": [2, 2, 2, 2], "options": {"drop_path": 0.5}}
+    dropping = recipe({"model": model, "data": {"limit": 128}, "training": {"epochs": 2}})
+    train(dropping, run_dir=tmp_path / "whole", quiet=True)
+    run_epoch = Fit._run_epoch
+    with monkeypatch.context() as patch:
+        stop = lambda fit, progress: run_epoch(fit, progress) if fit.epoch == 1 else sys.exit()
+        patch.setattr(Fit, "_run_epoch", stop)
+        with pytest.raises(SystemExit):
+            train(dropping, run_dir=tmp_path / "cut", quiet=True)
+    train(dropping, run_dir=tmp_path / "cut", resume=True, quiet=True)
+    ours, theirs = (load_checkpoint(tmp_path / name / "checkpoints" / "last.pt") for name in ("cut", "whole"))
+    assert_same(ours, theirs)
 
 
 def test_resume_under_another_recipe_is_refused_and_changes_nothing(

@@ -1,4 +1,4 @@
-"""onebit list models|methods|recipes|datasets."""
+"""onebit list models|methods|objectives|recipes|datasets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tyro
 from onebit.cli.arguments import parse, print_json
 from onebit.errors import unknown_name
 
-KINDS = ("models", "methods", "recipes", "datasets")
+KINDS = ("models", "methods", "objectives", "recipes", "datasets")
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Arguments:
     """Name what there is, a line each.  Example: onebit list models"""
 
     kind: Annotated[str, tyro.conf.Positional]
-    """models, methods, recipes or datasets."""
+    """models, methods, objectives, recipes or datasets."""
     json: bool = False
     """Print a JSON list instead."""
 
@@ -36,6 +36,10 @@ def run(argv: Sequence[str]) -> None:
 def _names(kind: str) -> list[str]:
     if kind not in KINDS:
         raise unknown_name("kind of thing", kind, KINDS)
+    if kind == "objectives":
+        from onebit.training.objective import list_objectives
+
+        return list_objectives()
     if kind == "recipes":
         from onebit.training.recipe_files import list_recipes
 

@@ -2,6 +2,7 @@
 
 from onebit.training.checkpoints import load_checkpoint, load_model
 from onebit.training.evaluation import evaluate_model
+from onebit.training.objective import list_objectives
 from onebit.training.recipe import Recipe
 from onebit.training.recipe_files import list_recipes, load_recipe, recipe_from_dict, recipe_to_toml
 from onebit.training.run import RunResult, evaluate, train
@@ -11,6 +12,7 @@ __all__ = [
     "RunResult",
     "evaluate",
     "evaluate_model",
+    "list_objectives",
     "list_recipes",
     "load_checkpoint",
     "load_model",

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from onebit.training.objective import normalize_channels
 from onebit.training.recipe import AdversarialConfig
 
 
@@ -40,8 +41,8 @@ class Discriminator(nn.Module):
         maps = maps.float()
         if maps.dim() == 4 and self.pool:
             maps = F.adaptive_avg_pool2d(maps, self.pool)
-        if self.normalize and len(maps) > 1:
-            maps = F.batch_norm(maps, None, None, training=True)
+        if self.normalize:
+            maps = normalize_channels(maps)
         return self.layers(maps.flatten(1)).squeeze(1)
 
 

@@ -12,19 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onebit.data import Batches
-from onebit.errors import UsageError
 from onebit.nn import BinaryLayer
 from onebit.training.average import MovingAverage
-from onebit.training.checkpoints import load_checkpoint, load_weights, resume_check, save_checkpoint
 from onebit.training.evaluation import evaluate_model
+from onebit.training.fit_state import resume_fit, save_fit
 from onebit.training.guidance import Guidance
-from onebit.training.metrics import Mean, MetricsLog, now
+from onebit.training.joint import PREFIX, JointTeacher, clip_gradients
+from onebit.training.metrics import Mean, MetricsLog, flips, matrix_figures, now, start_record
 from onebit.training.objective import check_finite, check_weights, gradient_norm, kernel_penalty
 from onebit.training.optimization import make_optimizer, schedule_factor, set_learning_rates
+from onebit.training.processes import average_buffers, average_values, seed_epoch
 from onebit.training.progress import Progress
 from onebit.training.recipe import Recipe
-from onebit.training.recipe_files import recipe_to_dict
-from onebit.training.refresh import average_buffers, average_values, refresh_batch_norm, refreshed_names
+from onebit.training.refresh import refresh_batch_norm, refreshed_names
 from onebit.training.taps import FeatureMaps
 
 
@@ -33,7 +33,7 @@ class Fit:
 
     Args:
         fabric: Lightning Fabric, launched; it gives device, precision and processes.
-        model: the network, on the device; teacher: the frozen twin, or None.
+        model: the network, on the device; teacher: the twin, frozen or (teacher.source = "joint") learning, or None.
         train, measure, refresh: batches to learn from, to measure on after every epoch (what ``measured`` names:
             "holdout", or "train_sample" where there is none), and for the batch-norm refresh.
         data: what a checkpoint keeps of the data set: num_classes, in_channels, image_size, classes, mean, std.
@@ -61,11 +61,16 @@ class Fit:
         self.steps, self.epochs = len(train), recipe.training.epochs
         self.layers = {n: m for n, m in model.named_modules() if isinstance(m, BinaryLayer)}
         self.latent = [layer.weight for layer in self.layers.values()]
+        self.task_weight = recipe.apprentice.beta if recipe.apprentice.enabled else 1.0
         self.guidance: Guidance | None = None
+        self.joint: JointTeacher | None = None
         if teacher is not None:
             example = next(iter(train.epoch(0)))[0][:2]
             self.guidance = Guidance(recipe, model, teacher, example, fabric)
-        self.wrapped, self.optimizer = fabric.setup(model, make_optimizer(model, recipe.optimizer))
+            if recipe.teacher.source == "joint":
+                self.joint = JointTeacher(recipe, teacher, fabric, data, folder / "teacher")
+        theirs = self.joint.groups() if self.joint is not None else []
+        self.wrapped, self.optimizer = fabric.setup(model, make_optimizer(model, recipe.optimizer, theirs))
         # Under mixed precision Fabric lets only fabric.backward() through the wrapper's output, but _probe() needs autograd.grad:
         # the loss is built on the output of the network inside.
         self.output = FeatureMaps(model, [""])
@@ -90,14 +95,16 @@ class Fit:
         main = self.fabric.is_global_zero
         last = self.folder / "checkpoints" / "last.pt"
         if last.exists():
-            self._resume(last)
+            resume_fit(self, last)
         log = MetricsLog(self.folder) if main else None
         progress = Progress(self.role, self.epochs, self.steps, self.folder, quiet=self.quiet or not main)
         try:
             if log is not None:
                 log.rewind(self.epoch)
                 if self.epoch == 0:
-                    log.write(self._start_record())
+                    log.write(start_record(self.model, self.role, self.epochs, self.steps))
+                if self.joint is not None:
+                    self.joint.open(self.epoch, self.steps)
             while self.epoch < self.epochs:
                 self.epoch += 1
                 record = self._run_epoch(progress)
@@ -108,13 +115,17 @@ class Fit:
                 if log is not None:
                     log.write(record)
                     progress.epoch(record)
-                    self._save("best.pt" if improved else None)
+                    save_fit(self, "best.pt" if improved else None)
                 self.fabric.barrier()
             if log is not None:
                 end = {"event": "end", "status": "finished", "best_epoch": self.best["epoch"]}
                 log.write({**end, "best_top1": self.best["top1"], "seconds": self.seconds, "time": now()})
+            if self.joint is not None:
+                self.joint.finish()
         finally:
             progress.close()
+            if self.joint is not None:
+                self.joint.close()
             if log is not None:
                 log.close()
         if self.average is not None:
@@ -123,9 +134,12 @@ class Fit:
 
     def _run_epoch(self, progress: Progress) -> dict[str, Any]:
         started = time.perf_counter()
+        seed_epoch(self.recipe.training.seed, self.epoch, self.fabric.global_rank)
         signs = {name: layer.weight.detach() >= 0 for name, layer in self.layers.items()}
         means, ratios, rates, weight = Mean(), Mean(), {}, None
         self.model.train()
+        if self.joint is not None:
+            self.joint.network.train()
         mark, shown = time.perf_counter(), 0
         for step, (images, labels) in enumerate(self.train.epoch(self.epoch - 1)):
             overall = (self.epoch - 1) * self.steps + step
@@ -160,19 +174,21 @@ class Fit:
             "time": now(),
             "images_per_second": self.steps * self.train.batch_size / train_seconds,
             "step_ms": 1000 * train_seconds / self.steps,
-            "lr": rates,
+            "lr": {name: rate for name, rate in rates.items() if not name.startswith(PREFIX)},
             "train": train,
             "holdout": None,
             self.measured: self._measure(),
             "before_refresh": before,
-            **self._flips(signs),
-            "matrix": self._matrix(),
+            **flips(self.layers, signs),
+            "matrix": matrix_figures(self.layers),
         }
         if self.guidance is not None and self.guidance.discriminators is not None:
             record["discriminators"] = self.guidance.read_scores()
             record["gradient_ratio"] = ratios.read().get("ratio")
             weight = self.guidance.weight(self.epoch / self.epochs)
             record["adversarial_weight"] = weight
+        if self.joint is not None:
+            progress.say(self.joint.end_epoch(self.epoch, self.steps, rates, self.measure, self.measured))
         record["seconds"] = time.perf_counter() - started
         self.seconds += record["seconds"]
         return record
@@ -192,12 +208,20 @@ class Fit:
         ratio = self._probe(terms, step)
         loss = torch.stack(list(terms.values())).sum()
         top1 = (logits.detach().argmax(1) == labels).float().mean()
-        figures = average_values(self.fabric, {"loss": loss, **terms, "top1": top1})
+        figures = {"loss": loss, **terms, "top1": top1}
+        if self.joint is not None and seen is not None:
+            theirs = self.joint.terms(seen[0], labels)
+            figures, terms, loss = figures | theirs, {"teacher": theirs["teacher"], **terms}, loss + theirs["teacher"]
+        figures = average_values(self.fabric, figures)
         check_finite({name: figures[name] for name in terms}, self.epoch, step % self.steps + 1)
         self.fabric.backward(loss)
+        if self.joint is not None:
+            self.joint.average()
+            self.joint.take(figures)
         if self.alternates:
             self._step(lambda role: role != "matrix")
             self.optimizer.zero_grad(set_to_none=True)
+            seen = (seen[0].detach(), seen[1]) if seen is not None else None  # a joint teacher has had its step
             again, _ = self._terms(images, labels, seen, step, train_discriminators=False)
             self.fabric.backward(torch.stack(list(again.values())).sum())
             self._step(lambda role: role == "matrix")
@@ -214,16 +238,16 @@ class Fit:
     ) -> tuple[dict[str, Tensor], Tensor]:
         self.wrapped(images)
         logits = self.output.read()[0].float()
-        terms = {"task": F.cross_entropy(logits, labels, label_smoothing=self.recipe.training.label_smoothing)}
+        task = F.cross_entropy(logits, labels, label_smoothing=self.recipe.training.label_smoothing)
+        terms = {"task": self.task_weight * task}
         penalty = kernel_penalty(self.model)
         if penalty is not None:
             terms["kernel"] = penalty
         if self.guidance is not None:
-            teacher_logits, teacher_maps = seen
-            maps = self.guidance.student_maps.read() if teacher_maps else []
-            if teacher_maps and train_discriminators:
-                self.guidance.train_discriminators(teacher_maps, maps, step)
-            terms |= self.guidance.terms(logits, maps, teacher_logits, step / (self.steps * self.epochs))
+            maps = self.guidance.student_maps.read()
+            if self.guidance.discriminators is not None and train_discriminators:
+                self.guidance.train_discriminators(seen[1], maps, step)
+            terms |= self.guidance.terms(logits, maps, seen, step / (self.steps * self.epochs))
         return terms, logits
 
     def _probe(self, terms: dict[str, Tensor], step: int) -> float | None:
@@ -244,64 +268,10 @@ class Fit:
                 for parameter in group["params"]:
                     parameter.grad = None
         if self.recipe.optimizer.clip_norm:
-            limit = self.recipe.optimizer.clip_norm
-            self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=limit, error_if_nonfinite=False)
+            self.fabric.strategy.precision.unscale_gradients(self.optimizer.optimizer)
+            clip_gradients(self.optimizer.param_groups, self.recipe.optimizer.clip_norm)
         self.optimizer.step()
 
     def _measure(self) -> dict[str, Any]:
         with self.average.applied() if self.average is not None else contextlib.nullcontext():
             return evaluate_model(self.model, self.measure, fabric=self.fabric)
-
-    def _flips(self, before: dict[str, Tensor]) -> dict[str, Any]:
-        if not before:
-            return {}
-        changed = {n: ((self.layers[n].weight.detach() >= 0) != signs).sum().item() for n, signs in before.items()}
-        sizes = {name: signs.numel() for name, signs in before.items()}
-        per_layer = {name: changed[name] / sizes[name] for name in before}
-        return {"flips": sum(changed.values()) / sum(sizes.values()), "flips_per_layer": per_layer}
-
-    def _matrix(self) -> dict[str, float] | None:
-        matrices = [p.detach().flatten() for m in self.layers.values() if (p := getattr(m, "matrix", None)) is not None]
-        if not matrices:
-            return None
-        every = torch.cat(matrices)
-        share = (every < 0).float().mean().item()
-        return {"min": every.min().item(), "mean": every.mean().item(), "negative_share": share}
-
-    def _start_record(self) -> dict[str, Any]:
-        binary = sum(layer.weight.numel() for layer in self.layers.values())
-        total = sum(p.numel() for p in self.model.parameters())
-        sizes = {"parameters": total, "binary_parameters": binary, "epochs": self.epochs, "steps_per_epoch": self.steps}
-        return {"event": "start", "role": self.role, **sizes, "time": now()}
-
-    def _save(self, also: str | None) -> None:
-        state = {
-            "recipe": recipe_to_dict(self.recipe),
-            "data": self.data,
-            "epoch": self.epoch,
-            "seconds": self.seconds,
-            "best": self.best,
-            "model": self.model.state_dict(),
-            "ema": self.average.state if self.average is not None else None,
-            "optimizer": self.optimizer.optimizer.state_dict(),
-            "guidance": self.guidance.state_dict() if self.guidance is not None else {},
-            "scaler": self.scaler.state_dict() if self.scaler is not None else None,
-        }
-        if also:
-            save_checkpoint(self.folder / "checkpoints" / also, state)
-        save_checkpoint(self.folder / "checkpoints" / "last.pt", state)
-
-    def _resume(self, path: Path) -> None:
-        state = load_checkpoint(path)
-        resume_check(state, self.recipe, path)
-        if state["epoch"] > self.epochs:
-            raise UsageError(f"{path} stands at epoch {state['epoch']}, beyond the recipe's {self.epochs}")
-        load_weights(self.model, state["model"], str(path))
-        self.optimizer.optimizer.load_state_dict(state["optimizer"])
-        if self.scaler is not None and state.get("scaler"):
-            self.scaler.load_state_dict(state["scaler"])
-        if self.average is not None:
-            self.average.state = {k: v.to(self.fabric.device) for k, v in state["ema"].items()}
-        if self.guidance is not None:
-            self.guidance.load_state_dict(state["guidance"])
-        self.epoch, self.seconds, self.best = state["epoch"], state["seconds"], state["best"]

@@ -9,10 +9,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from onebit.errors import OnebitError
 from onebit.files import write_text
+from onebit.nn import BinaryLayer
 
 
 def now() -> str:
@@ -35,6 +37,34 @@ class Mean:
 
     def read(self) -> dict[str, float]:
         return {name: float(total) / self.counts[name] for name, total in self.sums.items() if self.counts[name]}
+
+
+def start_record(model: nn.Module, role: str, epochs: int, steps: int) -> dict[str, Any]:
+    """The first line of a log: whose it is, how large the network and how long the run."""
+    binary = sum(module.weight.numel() for module in model.modules() if isinstance(module, BinaryLayer))
+    total = sum(p.numel() for p in model.parameters())
+    sizes = {"parameters": total, "binary_parameters": binary, "epochs": epochs, "steps_per_epoch": steps}
+    return {"event": "start", "role": role, **sizes, "time": now()}
+
+
+def flips(layers: dict[str, BinaryLayer], before: dict[str, Tensor]) -> dict[str, Any]:
+    """The share of latent weights whose sign (``weight >= 0``) is no longer what ``before`` has, in all and per layer."""
+    if not before:
+        return {}
+    changed = {n: ((layers[n].weight.detach() >= 0) != signs).sum().item() for n, signs in before.items()}
+    sizes = {name: signs.numel() for name, signs in before.items()}
+    per_layer = {name: changed[name] / sizes[name] for name in before}
+    return {"flips": sum(changed.values()) / sum(sizes.values()), "flips_per_layer": per_layer}
+
+
+def matrix_figures(layers: dict[str, BinaryLayer]) -> dict[str, float] | None:
+    """Least, mean and share of negative entries of all learnable matrices C together; None where there is none."""
+    matrices = [p.detach().flatten() for m in layers.values() if (p := getattr(m, "matrix", None)) is not None]
+    if not matrices:
+        return None
+    every = torch.cat(matrices)
+    share = (every < 0).float().mean().item()
+    return {"min": every.min().item(), "mean": every.mean().item(), "negative_share": share}
 
 
 class MetricsLog:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,8 +16,8 @@ from onebit.training.recipe import OptimizerConfig, ScheduleConfig
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
     """The model's parameters by role, each group with its rate (``base_lr``) and decay.
 
-    ``binary``: latent weights of binary layers; ``matrix``: RBCN's C; ``real``: other tensors of two or more dimensions;
-    ``norm``: vectors (batch norm, biases), without decay. The layers say which is which.
+    ``binary``: latent weights of binary layers; ``matrix``: RBCN's C, PCNN's projections; ``real``: other tensors of two or more
+    dimensions; ``norm``: vectors (batch norm, biases), without decay. The layers say which is which.
     """
     roles: dict[int, str] = {}
     for module in model.modules():
@@ -39,9 +40,11 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
     ]
 
 
-def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """The optimiser that the recipe names, over :func:`parameter_groups`."""
-    groups = parameter_groups(model, config)
+def make_optimizer(
+    model: nn.Module, config: OptimizerConfig, more: Sequence[dict[str, Any]] = ()
+) -> torch.optim.Optimizer:
+    """The optimiser that the recipe names, over :func:`parameter_groups` and ``more`` groups of the same form."""
+    groups = [*parameter_groups(model, config), *more]
     if config.name == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov)
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam

@@ -125,6 +125,34 @@ class DistillationConfig:
 
 
 @dataclass
+class FeaturesConfig:
+    """Matching the teacher's feature maps, without discriminators."""
+
+    weight: float = 0.0
+    """Factor of the term; 0 switches it off."""
+    kind: Literal["maps", "attention"] = "maps"
+    """"maps" compares them number by number, "attention" only where in the image their energy lies."""
+    attach: Literal["per_layer", "per_stage", "last"] = "per_stage"
+    normalize: bool = True
+    """Give both sides zero mean and unit variance per channel, over the batch, before they are compared."""
+
+
+@dataclass
+class ApprenticeConfig:
+    """The Apprentice loss: alpha * teacher's own task + beta * student's task + gamma * the teacher's answers as labels."""
+
+    enabled: bool = False
+    alpha: float = 1.0
+    """Factor of the teacher's own cross-entropy; read where the teacher is trained jointly (teacher.source = "joint")."""
+    beta: float = 0.5
+    """Factor of the student's cross-entropy with the labels."""
+    gamma: float = 0.5
+    """Factor of the student's cross-entropy with the teacher's answers."""
+    detach: bool = True
+    """Let the term with gamma reach the student alone; False lets it move a joint teacher towards its student, too."""
+
+
+@dataclass
 class RefreshConfig:
     """After each epoch: batch norm is trained on, with everything else fixed (Algorithm 1, line 17)."""
 
@@ -141,8 +169,9 @@ class RefreshConfig:
 class TeacherConfig:
     """The full-precision twin."""
 
-    source: Literal["train", "load", "none"] = "train"
-    """"train" trains it first by the same loop; "load" takes `checkpoint`."""
+    source: Literal["train", "load", "joint", "none"] = "train"
+    """"train" trains it first by the same loop; "load" takes `checkpoint`; "joint" trains it beside the student
+    (with apprentice.enabled)."""
     checkpoint: str = ""
     """A run folder, a checkpoint, or a plain state_dict file."""
     factory: str = ""
@@ -150,7 +179,7 @@ class TeacherConfig:
     taps: tuple[str, ...] = ()
     """Modules of your own network whose outputs match the student's feature maps, in order."""
     epochs: int = 0
-    """0 takes the student's."""
+    """0 takes the student's; a joint teacher has no other."""
     lr: float = 0.0
     """0 takes the student's."""
     weight_decay: float = -1.0
@@ -165,7 +194,8 @@ class TrainingConfig:
     seed: int = 0
     label_smoothing: float = 0.0
     ema: float = 0.0
-    """Decay of an exponential moving average of the real weights, used for evaluation; 0 is off."""
+    """Decay of an exponential moving average of the student's (or a teacher's trained first) real weights, used for
+    evaluation; 0 is off."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     devices: int = 1
@@ -188,10 +218,22 @@ class Recipe:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    apprentice: ApprenticeConfig = field(default_factory=ApprenticeConfig)
     refresh: RefreshConfig = field(default_factory=RefreshConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
+    def objectives(self) -> list[str]:
+        """What the student takes from its teacher in each step: the tables (`onebit list objectives`) that are on."""
+        switched = {
+            "adversarial": self.adversarial.enabled,
+            "distillation": self.distillation.weight > 0,
+            "features": self.features.weight > 0,
+            "apprentice": self.apprentice.enabled,
+        }
+        return [name for name, on in switched.items() if on]
+
     def needs_teacher(self) -> bool:
-        """Whether the student looks at a teacher while it trains."""
-        return self.adversarial.enabled or self.distillation.weight > 0 or self.model.copy_teacher
+        """Whether the student looks at a teacher, in each step or once before the first."""
+        return bool(self.objectives()) or self.model.copy_teacher

@@ -25,7 +25,8 @@ RANGES: list[tuple[str, Callable[[Any], bool], str]] = [
         "data.holdout data.limit data.image_size data.workers training.threads teacher.epochs teacher.lr "
         "optimizer.weight_decay optimizer.binary_weight_decay optimizer.binary_lr_scale optimizer.matrix_lr "
         "optimizer.clip_norm schedule.warmup_epochs adversarial.weight adversarial.max_ratio adversarial.lr "
-        "adversarial.pool adversarial.probe_every distillation.weight refresh.lr",
+        "adversarial.pool adversarial.probe_every distillation.weight features.weight "
+        "apprentice.alpha apprentice.beta apprentice.gamma refresh.lr",
     ),
     (
         "at least 0 and less than 1",
@@ -65,10 +66,68 @@ def check_recipe(recipe: Recipe, own_teacher: bool = False) -> None:
             "adversarial.max_ratio bounds a ratio that adversarial.probe_every = 0 never measures; set it to 1 or more"
         )
     if recipe.needs_teacher() and recipe.teacher.source == "none" and not own_teacher:
-        raise UsageError('this recipe learns from a teacher, but teacher.source is "none"; set it to "train" or "load"')
+        other = '"train", "load" or "joint"' if recipe.apprentice.enabled else '"train" or "load"'
+        raise UsageError(f'this recipe learns from a teacher, but teacher.source is "none"; set it to {other}')
     if recipe.teacher.source == "load" and not recipe.teacher.checkpoint:
         raise UsageError('teacher.source is "load", but teacher.checkpoint names no file')
     if recipe.method.name == "real" and recipe.needs_teacher():
         raise UsageError(
-            'method "real" is the full-precision twin itself and takes no teacher; switch off adversarial and distillation'
+            'method "real" is the full-precision twin itself and takes no teacher; switch off '
+            + ", ".join([*recipe.objectives(), *["model.copy_teacher"] * recipe.model.copy_teacher])
         )
+    _check_apprentice(recipe)
+    if recipe.teacher.source == "joint":
+        _check_joint(recipe, own_teacher)
+
+
+def _check_apprentice(recipe: Recipe) -> None:
+    apprentice = recipe.apprentice
+    if not apprentice.enabled:
+        return
+    if recipe.distillation.weight:
+        raise UsageError(
+            f"apprentice and distillation.weight = {recipe.distillation.weight} both match the teacher's logits; "
+            "set that weight to 0, or apprentice.enabled to false"
+        )
+    if not apprentice.beta and not apprentice.gamma:
+        raise UsageError(
+            "apprentice.beta = 0 and apprentice.gamma = 0 leave the student without labels; raise one of them"
+        )
+    if not apprentice.detach and recipe.teacher.source != "joint":
+        raise UsageError(
+            f'apprentice.detach = false moves the teacher, which stays as it is with teacher.source = "{recipe.teacher.source}"; '
+            'set detach to true, or the source to "joint"'
+        )
+
+
+def _check_joint(recipe: Recipe, own_teacher: bool) -> None:
+    teacher = recipe.teacher
+    if own_teacher:
+        raise UsageError(
+            'teacher.source = "joint" trains our twin, but a teacher of your own was given, which is used as it is; '
+            'set teacher.source to "none"'
+        )
+    if not recipe.apprentice.enabled:
+        raise UsageError(
+            'teacher.source = "joint", but nothing trains the teacher: set apprentice.enabled to true, '
+            'or teacher.source to "train" or "load"'
+        )
+    if not recipe.apprentice.alpha:
+        raise UsageError(
+            'apprentice.alpha = 0 leaves the joint teacher untrained; raise it, or set teacher.source to "train"'
+        )
+    if recipe.model.copy_teacher:
+        raise UsageError(
+            "model.copy_teacher starts from a trained teacher, and a joint one is not trained by then; "
+            'switch it off, or set teacher.source to "train" or "load"'
+        )
+    if teacher.epochs not in (0, recipe.training.epochs):
+        raise UsageError(
+            f"teacher.epochs = {teacher.epochs}: a joint teacher trains for the student's {recipe.training.epochs}; set it to 0"
+        )
+    for key in ("checkpoint", "factory"):
+        if value := getattr(teacher, key):
+            raise UsageError(
+                f'teacher.{key} = "{value}" names a network, but a joint teacher is our twin, drawn from the seed; '
+                'leave it empty, or set teacher.source to "load"'
+            )

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from onebit.nn import BinaryLayer
+from onebit.training.processes import average_gradients
 from onebit.training.recipe import RefreshConfig
 
 
@@ -61,31 +62,3 @@ def refresh_batch_norm(fabric: Any, model: nn.Module, batches: Any, epoch: int, 
             parameter.requires_grad_(required)
             parameter.grad = None
     return steps
-
-
-def average_gradients(fabric: Any, parameters: list[nn.Parameter]) -> None:
-    """Average the gradients over all processes, in one message."""
-    with_gradient = [p for p in parameters if p.grad is not None]
-    if fabric.world_size == 1 or not with_gradient:
-        return
-    flat = torch.cat([p.grad.flatten() for p in with_gradient if p.grad is not None])
-    flat = fabric.all_reduce(flat, reduce_op="mean")
-    for parameter, part in zip(with_gradient, flat.split([p.numel() for p in with_gradient]), strict=True):
-        parameter.grad = part.view_as(parameter)
-
-
-def average_values(fabric: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The means of scalars over all processes, in one message, without gradient."""
-    detached = {name: value.detach() for name, value in values.items()}
-    if fabric.world_size == 1:
-        return detached
-    means = fabric.all_reduce(torch.stack([value.float() for value in detached.values()]), reduce_op="mean")
-    return dict(zip(detached, means, strict=True))
-
-
-def average_buffers(fabric: Any, model: nn.Module) -> None:
-    """Give every process the mean of all processes' running statistics."""
-    if fabric.world_size > 1:
-        for buffer in model.buffers():
-            if buffer.is_floating_point():
-                buffer.copy_(fabric.all_reduce(buffer, reduce_op="mean"))

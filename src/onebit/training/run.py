@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from onebit.training.environment import environment
 from onebit.training.evaluation import evaluate_model
 from onebit.training.evaluation_files import save_evaluation
 from onebit.training.fit import Fit
+from onebit.training.processes import make_fabric
 from onebit.training.recipe import Recipe
 from onebit.training.recipe_files import (
     load_recipe,
@@ -51,14 +50,16 @@ def train(
     teacher: nn.Module | None = None,
     quiet: bool = False,
 ) -> RunResult:
-    """Train by a recipe: the teacher first if it has one to train, then the student; evaluate; leave a run folder.
+    """Train by a recipe: the teacher first if it has one to train (a joint one with the student), then the student;
+    evaluate; leave a run folder.
 
     Args:
         recipe: a Recipe, a shipped name or a .toml file.
         run_dir: the run folder (default ``runs/NAME``); it must not hold a run already, unless ``resume``.
         data_dir: where data sets lie (default: $ONEBIT_DATA, then ./data); download: fetch what is missing.
         resume: go on from the last checkpoints in ``run_dir``; on a CPU the result is bit-identical to a run that never stopped.
-        teacher: a full-precision network of your own, used as it is; recipe.teacher is not read then, except its ``taps``.
+        teacher: a full-precision network of your own, used as it is; recipe.teacher is not read then, except its ``taps``
+            (and a ``source`` of "joint" is refused: it would be trained).
             It comes back in evaluation mode, without gradients, on the device of the run.
         quiet: nothing on stderr.
     Returns:
@@ -77,15 +78,17 @@ def train(
     data = describe(sets["train"], recipe)
     build_seeded(recipe, data)  # an impossible student is refused before its teacher is trained
     fabric.barrier()
-    own_teacher = teacher is not None
-    if teacher is None and recipe.teacher.source == "load":
+    own_teacher, joint = teacher is not None, recipe.teacher.source == "joint"
+    twin = teacher_recipe(recipe)
+    if joint:
+        teacher = build_seeded(twin, data)
+    elif teacher is None and recipe.teacher.source == "load":
         teacher = load_teacher(recipe, data)
     elif teacher is None and recipe.teacher.source == "train" and recipe.method.name != "real":
-        twin = teacher_recipe(recipe)
         teacher = build_seeded(twin, data)
         fit_network(twin, fabric, teacher, None, sets, data, folder / "teacher", "teacher", quiet)
         save_evaluation(folder / "teacher", twin, teacher, sets, fabric)
-    if teacher is not None:
+    if teacher is not None and not joint:
         teacher = teacher.to(fabric.device).eval().requires_grad_(False)
         if own_teacher or recipe.teacher.source == "load":
             check_teacher(teacher, data, fabric.device)
@@ -94,9 +97,10 @@ def train(
     if recipe.model.copy_teacher and teacher is not None:
         copy_teacher(student, teacher.cpu())
         teacher.to(fabric.device)
-    guided = recipe.adversarial.enabled or recipe.distillation.weight > 0
-    guide = teacher if guided else None
+    guide = teacher if recipe.objectives() else None
     fit_network(recipe, fabric, student, guide, sets, data, folder, "student", quiet)
+    if joint and teacher is not None:
+        save_evaluation(folder / "teacher", twin, teacher, sets, fabric)
     evaluation = save_evaluation(folder, recipe, student, sets, fabric)
     fabric.barrier()
     return RunResult(folder, student.eval(), evaluation, fabric.is_global_zero)
@@ -125,42 +129,6 @@ def evaluate(
     return {"dataset": dataset.name, "split": split, **result, "note": dataset.note}
 
 
-def make_fabric(recipe: Recipe) -> Any:
-    """Lightning Fabric as the recipe asks, launched."""
-    from lightning_fabric import Fabric
-
-    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # its notes are not ours to repeat
-
-    config = recipe.training
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    try:
-        fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)
-    except Exception as error:  # Fabric has many ways to say that this machine lacks something
-        asked = f'training.accelerator = "{config.accelerator}" with training.devices = {config.devices}'
-        raise UsageError(f"{asked} cannot be had here: {error}") from error
-    fabric.launch()
-    if fabric.world_size > 1:
-        atexit.unregister(_leave_group)
-        atexit.register(_leave_group)
-    return fabric
-
-
-def is_main_process() -> bool:
-    """Whether this is the one process, of those that train together, that prints and writes."""
-    return not _in_group() or torch.distributed.get_rank() == 0
-
-
-def _in_group() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-def _leave_group() -> None:
-    # Left to the interpreter's exit, a process group may abort the process after its work is done.
-    if _in_group():
-        torch.distributed.destroy_process_group()
-
-
 def build_seeded(recipe: Recipe, data: dict[str, Any]) -> nn.Module:
     """The recipe's network, drawn from its seed alone."""
     torch.manual_seed(recipe.training.seed)
@@ -178,20 +146,29 @@ def fit_network(
     role: str,
     quiet: bool,
 ) -> None:
-    """Train one network into its folder."""
-    model.to(device=fabric.device, memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
+    """Train one network into its folder, and a joint teacher into the one inside it."""
+    joint = teacher is not None and recipe.teacher.source == "joint"
+    for network in (model, teacher) if joint else (model,):
+        network.to(device=fabric.device, memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
     train = training_batches(recipe, sets["train"], fabric)
     refresh = training_batches(recipe, sets["train"], fabric, stream=1)
     measured = "holdout" if sets["holdout"] is not None else "train_sample"
     measure = evaluation_batches(recipe, sets[measured], fabric)
     if fabric.is_global_zero:
-        make_folder(folder / "checkpoints")
-        for part in (*folder.glob(".*.part"), *folder.glob("checkpoints/.*.part")):
-            part.unlink(missing_ok=True)  # what a killed process was writing
-        write_text(folder / "recipe.toml", recipe_to_toml(recipe))
-        write_text(folder / "environment.json", json.dumps(environment(fabric), indent=1) + "\n")
+        start_folder(folder, recipe, fabric)
+        if joint:
+            start_folder(folder / "teacher", teacher_recipe(recipe), fabric)
     fabric.barrier()
     Fit(recipe, fabric, model, teacher, train, measure, measured, refresh, data, folder, role, quiet).run()
+
+
+def start_folder(folder: Path, recipe: Recipe, fabric: Any) -> None:
+    """Make a folder ready for its checkpoints: the recipe, what it runs on, and nothing half-written."""
+    make_folder(folder / "checkpoints")
+    for part in (*folder.glob(".*.part"), *folder.glob("checkpoints/.*.part")):
+        part.unlink(missing_ok=True)  # what a killed process was writing
+    write_text(folder / "recipe.toml", recipe_to_toml(recipe))
+    write_text(folder / "environment.json", json.dumps(environment(fabric), indent=1) + "\n")
 
 
 def prepare_folder(folder: Path, recipe: Recipe, resume: bool) -> None:

@@ -20,7 +20,7 @@ def model_taps(model: nn.Module) -> Sequence[Tap]:
     taps = getattr(model, "taps", None)
     if not taps:
         raise UsageError(
-            f"{type(model).__name__} names no feature maps (an attribute `taps`); discriminators need some"
+            f"{type(model).__name__} names no feature maps (an attribute `taps`); discriminators and [features] need some"
         )
     return taps
 

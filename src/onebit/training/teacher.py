@@ -14,17 +14,31 @@ from torch import nn
 from onebit.errors import CheckpointError, UsageError
 from onebit.nn import BinaryLayer
 from onebit.training.checkpoints import FORMAT, build_model, find_checkpoint, load_model, load_weights, read_tensors
-from onebit.training.recipe import AdversarialConfig, DistillationConfig, MethodConfig, Recipe, RefreshConfig
+from onebit.training.recipe import (
+    AdversarialConfig,
+    ApprenticeConfig,
+    DistillationConfig,
+    FeaturesConfig,
+    MethodConfig,
+    Recipe,
+    RefreshConfig,
+)
 
 
 def teacher_recipe(recipe: Recipe) -> Recipe:
-    """The recipe that trains the twin: the student's, with method ``real``, its own rate and length, and no guidance."""
+    """The recipe that trains the twin: the student's, with method ``real``, its own rate and length, and no guidance.
+
+    A joint teacher has no moving average: its student learns from it as it stands.
+    """
     twin = copy.deepcopy(recipe)
     twin.name = f"{recipe.name}-teacher"
     twin.method = MethodConfig("real")
     twin.model.copy_teacher = False
-    twin.adversarial, twin.distillation, twin.refresh = AdversarialConfig(), DistillationConfig(), RefreshConfig()
+    twin.adversarial, twin.distillation, twin.features = AdversarialConfig(), DistillationConfig(), FeaturesConfig()
+    twin.apprentice, twin.refresh = ApprenticeConfig(), RefreshConfig()
     twin.training.strict_alternation = False
+    if recipe.teacher.source == "joint":
+        twin.training.ema = 0.0
     twin.teacher.source, twin.teacher.checkpoint = "none", ""
     if recipe.teacher.epochs:
         twin.training.epochs = recipe.teacher.epochs
@@ -127,11 +141,15 @@ def copy_teacher(student: nn.Module, teacher: nn.Module) -> int:
     copied = 0
     for name, value in student.state_dict().items():
         source = theirs.get(name)
-        if source is None or source.shape != value.shape:
+        layer = layers[name.removesuffix(".weight")] if name in latent else None
+        # The twin has one filter for every output channel; a latent weight may have fewer (PCNN).
+        shape = value.shape if layer is None else layer.binary_weight().shape[-value.dim() :]
+        if source is None or source.shape != shape:
             continue
-        if name in latent:
-            source = source * (value.abs().mean() / source.abs().mean().clamp(min=1e-12))
-        value.copy_(source)
+        if layer is not None:
+            layer.take_weight(source)
+        else:
+            value.copy_(source)
         copied += 1
     if not copied:
         raise UsageError(
