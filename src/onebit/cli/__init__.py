@@ -13,7 +13,10 @@ COMMANDS = {
     "train": "train by a recipe",
     "evaluate": "measure a trained network on a split of its data",
     "report": "draw the report page of a run",
-    "reproduce": "run a table of the papers and print ours beside theirs",
+    "summary": "what a network costs: parameters, storage, computation, memory, layer by layer",
+    "paths": "the cheapest gradient paths of a network or a block, as text or as a drawing",
+    "reproduce": "a table or figure of the papers, ours beside theirs",
+    "compare": "train structures at equal cost and print accuracy beside cost and gradient paths",
 }
 
 HELP = """usage: onebit COMMAND [arguments]

@@ -44,7 +44,11 @@ def print_json(value: Any) -> None:
 
 
 def print_table(table: Any) -> None:
-    """A table of onebit.reports on stdout."""
+    """A table of onebit.reports on stdout, wider than the terminal if its words do not fit."""
     from rich.console import Console
+    from rich.segment import Segment
 
-    Console().print(table.rich())
+    console, drawn = Console(), table.rich()
+    while (taken := max(map(Segment.get_line_length, Segment.split_lines(console.render(drawn))))) > console.width:
+        console.width = taken
+    console.print(drawn)

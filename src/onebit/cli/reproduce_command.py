@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
-from onebit.cli.arguments import parse_known, print_json, print_table
+from onebit.cli.arguments import parse, parse_known
+from onebit.cli.output import Output, hand_over
 
 
 @dataclass
-class Arguments:
-    """Run a table of the papers, as far as it was not run yet, and print the papers' numbers beside ours.
+class Arguments(Output):
+    """Print a table or figure of the papers with our numbers beside the printed ones; what was not run stays empty.
 
-    rbcn-ablation: the columns Bi, R, R+G, R+G+B for given widths, data, epochs and seeds, beside one teacher.
-    Any key of the recipe can be overridden, as in `onebit train`.
+    rbcn-cifar, rbcn-imagenet: accuracies. rbcn-efficiency: costs. igp-table1: costs and errors on ImageNet.
+    igp-figure1: representational capability. igp-figure2: gradient paths of the six blocks.
+    rbcn-ablation runs what is missing and has options of its own: onebit reproduce rbcn-ablation --help
+    Example: onebit reproduce igp-table1 --runs runs --html table1.html
+    """
+
+    table: Annotated[str, tyro.conf.Positional] = tyro.MISSING
+    """Which table or figure."""
+    runs: tuple[Path, ...] | None = None
+    """Folders that are searched for finished runs (default: runs, if it is there)."""
+
+
+@dataclass
+class AblationArguments(Output):
+    """Run the ablation of RBCN, as far as it was not run yet, and print the paper's numbers beside ours.
+
+    The columns Bi, R, R+G, R+G+B for given widths, data, epochs and seeds, beside one teacher. Any key of the recipe
+    can be overridden, as in `onebit train`.
     Example: onebit reproduce rbcn-ablation --recipe rbcn-cifar10-cpu --seeds 0 1 2 --model.widths 32 32 64 128
     """
 
-    table: Annotated[Literal["rbcn-ablation"], tyro.conf.Positional]
+    table: Annotated[str, tyro.conf.Positional] = "rbcn-ablation"
     """Which table."""
     recipe: str = "rbcn-cifar10-cpu"
     """The recipe of the full column; the others switch parts of it off."""
@@ -36,26 +52,27 @@ class Arguments:
     """Where data sets lie (default: $ONEBIT_DATA, then ./data)."""
     download: bool = False
     """Fetch a data set that is not there."""
-    csv: Path | None = None
-    """Also write the figures as CSV, with seeds, spread and hardware."""
-    markdown: Path | None = None
-    """Also write the table as Markdown."""
-    figure: Path | None = None
-    """Also draw it, as SVG."""
     quiet: bool = False
     """Nothing on stderr but errors."""
-    json: bool = False
-    """Print the table as JSON."""
 
 
 def run(argv: Sequence[str]) -> None:
-    arguments, overrides = parse_known(Arguments, "reproduce", argv)
-    from onebit.files import write_text
-    from onebit.reports.ablation import ablation_results, ablation_svg, ablation_table
+    if "rbcn-ablation" in argv:
+        _ablation(argv)
+        return
+    arguments = parse(Arguments, "reproduce", argv)
+    from onebit.reports.reproduce import reproduce
+
+    hand_over(reproduce(arguments.table, arguments.runs), arguments)
+
+
+def _ablation(argv: Sequence[str]) -> None:
+    arguments, overrides = parse_known(AblationArguments, "reproduce", argv)
+    from onebit.reports.reproduce import reproduced_ablation
     from onebit.training.ablation import run_ablation
+    from onebit.training.processes import is_main_process
     from onebit.training.recipe_files import load_recipe, override_recipe
     from onebit.training.recipe_rules import check_recipe
-    from onebit.training.run import is_main_process
 
     recipe = override_recipe(load_recipe(arguments.recipe), overrides, "onebit reproduce rbcn-ablation")
     check_recipe(recipe)
@@ -68,19 +85,5 @@ def run(argv: Sequence[str]) -> None:
         download=arguments.download,
         quiet=arguments.quiet,
     )
-    if not is_main_process():
-        return
-    table = ablation_table(recipe, runs)
-    written = (
-        (arguments.csv, lambda: ablation_results(recipe, runs).csv()),
-        (arguments.markdown, table.markdown),
-        (arguments.figure, lambda: ablation_svg(recipe, runs)),
-    )
-    for path, text in written:
-        if path is not None:
-            write_text(path, text())
-            print(f"written: {path}", file=sys.stderr)
-    if arguments.json:
-        print_json(table.to_dict())
-    else:
-        print_table(table)
+    if is_main_process():
+        hand_over(reproduced_ablation(recipe, runs), arguments)

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from onebit.training.recipe import Recipe
 
 
-def ablation_svg(recipe: Recipe, runs: Sequence[AblationRun]) -> str:
-    """The same as a picture, as the text of an SVG file."""
+def ablation_drawing(recipe: Recipe, runs: Sequence[AblationRun], kind: str) -> bytes:
+    """The same as a picture: a file's bytes, ``kind`` is "svg" or "png"."""
     from onebit.reports.figures.ablation import ablation_figure
-    from onebit.reports.figures.style import styled, svg_text
+    from onebit.reports.figures.style import figure_bytes, styled
 
     widths = "-".join(map(str, recipe.model.widths))
     ours: dict[str, list[float]] = {}
@@ -31,7 +31,7 @@ def ablation_svg(recipe: Recipe, runs: Sequence[AblationRun]) -> str:
         f"{runs[0].n if runs else 0} {runs[0].split if runs else 'test'} images; paper: CIFAR-100, 200 epochs"
     )
     with styled():
-        return svg_text(ablation_figure(ours, paper, teachers[0] if teachers else None, label))
+        return figure_bytes(ablation_figure(ours, paper, teachers[0] if teachers else None, label), kind)
 
 
 def ablation_table(recipe: Recipe, runs: Sequence[AblationRun]) -> Table:

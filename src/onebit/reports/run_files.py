@@ -22,9 +22,10 @@ from onebit.reports.values import clean, integer, number, numbers, table, text
 _MARKS = ("metrics.jsonl", "recipe.toml")
 
 
-def read_run(run_dir: str | os.PathLike[str], *, role: Role = "student") -> Run:
+def read_run(run_dir: str | os.PathLike[str], *, role: Role = "student", arrays: bool = True) -> Run:
     """Everything a run folder holds; ``role`` is assumed where the log does not say it.
 
+    ``arrays=False`` leaves example images and kernels alone, which take most of the time.
     Damaged files are left out and named in ``Run.problems``; missing ones are simply missing.
     Raises CheckpointError when ``run_dir`` does not exist or is not a run folder.
     """
@@ -37,15 +38,15 @@ def read_run(run_dir: str | os.PathLike[str], *, role: Role = "student") -> Run:
             f"{path} is not a run folder: it holds neither metrics.jsonl nor recipe.toml; "
             "give the folder that `onebit train` wrote."
         )
-    return _read(path, role)
+    return _read(path, role, arrays)
 
 
-def _read(path: Path, role: Role) -> Run:
+def _read(path: Path, role: Role, arrays: bool) -> Run:
     problems: list[str] = []
     log = read_log(path / "metrics.jsonl", problems) if (path / "metrics.jsonl").is_file() else Log()
     recipe_text = clean((path / "recipe.toml").read_bytes()) if (path / "recipe.toml").is_file() else ""
     evaluation = table(_json(path / "evaluation.json", problems))
-    teacher = _teacher(path, evaluation)
+    teacher = _teacher(path, evaluation, arrays)
     return Run(
         path=path,
         role=log.role or role,
@@ -59,18 +60,18 @@ def _read(path: Path, role: Role) -> Run:
         recipe_text=recipe_text,
         environment=table(_json(path / "environment.json", problems)),
         evaluation=_evaluation(evaluation),
-        examples=_examples(path / "examples.npz", problems),
-        kernels=_kernels(path / "kernels.npz", problems),
+        examples=_examples(path / "examples.npz", problems) if arrays else None,
+        kernels=_kernels(path / "kernels.npz", problems) if arrays else (),
         teacher=teacher,
         problems=(*problems, *(f"teacher: {problem}" for problem in (teacher.problems if teacher else ()))),
     )
 
 
-def _teacher(path: Path, evaluation: dict[str, Any]) -> Run | None:
+def _teacher(path: Path, evaluation: dict[str, Any], arrays: bool) -> Run | None:
     """The teacher's own folder; without it, a run that consists of the teacher's scores in the student's evaluation."""
     folder = path / "teacher"
     if any((folder / mark).is_file() for mark in (*_MARKS, "evaluation.json")):
-        run = _read(folder, "teacher")
+        run = _read(folder, "teacher", arrays)
         if run.evaluation is not None:
             return run
     else:

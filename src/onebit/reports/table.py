@@ -6,6 +6,7 @@ import csv
 import html
 import io
 import numbers
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
@@ -92,9 +93,14 @@ class Table:
             caption_justify="left",
             box=box.SIMPLE_HEAD,
         )
-        for column, right in zip(self.columns, self._right(), strict=True):
-            table.add_column(Text(column.name), justify="right" if right else "left")
-        for row in self._cells():
+        cells = self._cells()
+        for i, (column, right) in enumerate(zip(self.columns, self._right(), strict=True)):
+            # Headings are as narrow as their column allows; a narrow terminal breaks lines, never words.
+            texts = [column.name, *(row[i] for row in cells)]
+            word = max((len(word) for text in texts for word in text.split()), default=1)
+            heading = textwrap.wrap(column.name, max(word, *map(len, texts[1:]), 1), break_long_words=False)
+            table.add_column(Text("\n".join(heading)), justify="right" if right else "left", min_width=word)
+        for row in cells:
             table.add_row(*(Text(cell) for cell in row))
         return table
 
