@@ -79,7 +79,7 @@ def test_a_card_builds_its_network_and_its_twin(name):
     student, twin = networks(recipe)
     assert [tap.module for tap in student.taps] == [tap.module for tap in twin.taps]
     roles = {group["name"] for group in parameter_groups(student, recipe.optimizer)}
-    assert roles == {"real", "norm", "binary"} | ({"matrix"} if recipe.method.name == "rbcn" else set())
+    assert roles == {"real", "norm", "binary"} | ({"matrix"} if recipe.method.name in ("rbcn", "pcnn") else set())
 
 
 @pytest.mark.parametrize("name", CARDS)
