@@ -9,7 +9,6 @@ Repeats: 3 seeds, mean and sample standard deviation of test top-1. One thread; 
 
 from __future__ import annotations
 
-import platform
 import sys
 import warnings
 from datetime import date
@@ -26,6 +25,7 @@ import foreign_networks  # ty: ignore[import-not-found]
 from onebit import BinarizeWarning, binarize, load_dataset
 from onebit.data import Dataset
 from onebit.reports import Table, spread
+from onebit.training.environment import processor_name
 
 SIDE, EPOCHS, BATCH, SEEDS = 16, 12, 64, (0, 1, 2)
 NETWORKS = ("functional resnet", "vgg", "mobilenet")
@@ -68,7 +68,7 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", BinarizeWarning)
     foreign_networks.CHANNELS, foreign_networks.CLASSES = 1, 10
-    hardware = f"{platform.processor() or platform.machine()}, 1 thread, torch {torch.__version__}"
+    hardware = f"{processor_name()}, 1 thread, torch {torch.__version__}"
     rows = []
     for name in NETWORKS:
         for way, options in WAYS.items():

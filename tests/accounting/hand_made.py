@@ -12,7 +12,9 @@ def graph_of(rows, outputs=None, inputs=(0,)):
     for index, (cost, sources) in enumerate(rows):
         kind = "input" if index in inputs else "binary_linear" if cost else "add"
         operands = {"weight": (1, cost)} if cost else {}
-        nodes.append(Node(index, kind, kind, tuple(sources), (1, 1), torch.float32, f"n{index}", None, (), {}, "", operands))
+        nodes.append(
+            Node(index, kind, kind, tuple(sources), (1, 1), torch.float32, f"n{index}", None, (), {}, "", operands)
+        )
     return Graph(tuple(nodes), tuple(inputs), tuple(outputs or [len(rows) - 1]))
 
 

@@ -87,6 +87,32 @@ def test_functional_networks():
     assert summarize(net, (3, 10, 10)).kept_bytes == measured(net, (3, 10, 10))[0]
 
 
+@torch.no_grad()
+def fixed_features(net, x):
+    return torch.sigmoid(net.conv(x))
+
+
+ODD = {
+    "gradients off": lambda n, x: n.last(fixed_features(n, x)),
+    "detached": lambda n, x: n.last(torch.tanh(torch.sigmoid(n.conv(x)).detach())),
+    "standardised weight": lambda n, x: F.conv2d(n.conv(x), n.last.weight - n.last.weight.mean()),
+    "view of a parameter": lambda n, x: F.conv2d(n.conv(x), n.last.weight[:, :1], groups=4),
+    "where": lambda n, x: torch.where(n.conv(x) > 0, n.last(x.repeat(1, 2, 1, 1)[:, :4]), 0.5 * n.conv(x)),
+    "interpolation": lambda n, x: F.interpolate(n.last(n.conv(x)), scale_factor=2.0, mode="bilinear"),
+}
+
+
+@pytest.mark.parametrize("run", ODD.values(), ids=ODD)
+def test_what_gradients_do_not_need_is_not_kept_nor_weights_for_every_image(run):
+    net = Net(run, conv=nn.Conv2d(3, 4, 1), last=nn.Conv2d(4, 4, 1))
+    assert summarize(net, (3, 6, 6)).kept_bytes == measured(net, (3, 6, 6))[0]
+
+
+def test_views_of_parameters_take_no_memory():
+    net = Net(lambda n, x: x @ n.linear.weight.t(), linear=nn.Linear(4, 9))
+    assert summarize(net, (1, 4)).peak_activation_bytes == 4 * (4 + 9)
+
+
 @pytest.mark.parametrize("frozen", ["0", "01", "013.weight", "3", "013", "0134.weight"])
 def test_frozen_parts_keep_less(frozen):
     net = nn.Sequential(

@@ -105,6 +105,38 @@ def test_no_gradient_comes_through_detach_nor_whole_numbers():
         gradient_paths(Cut(whole=True), (4,))
 
 
+class Straight(torch.autograd.Function):
+    """A sign of the user's own, whose forward torch runs with gradients switched off."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.sign()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
+class Off(nn.Module):
+    """x -> Function of one's own -> layer, beside a layer without gradients."""
+
+    def __init__(self):
+        super().__init__()
+        self.free, self.held = BinaryLinear(4, 4), BinaryLinear(4, 4)
+
+    def forward(self, x):
+        with torch.no_grad():
+            held = self.held(x)
+        return self.free(Straight.apply(x)) + held
+
+
+def test_no_gradient_comes_through_no_grad_but_through_ones_own_function():
+    paths = gradient_paths(Off(), (4,))
+    assert (paths.costs, paths.levels[0].routes[0].layers) == ([16], ("free",))
+    with torch.no_grad():
+        assert gradient_paths(Off(), (4,)).costs == [16]
+
+
 class Branches(nn.Module):
     """Two inputs, two outputs."""
 
@@ -135,7 +167,7 @@ def test_meaningless_searches_are_refused(arguments):
         gradient_paths(BinaryLinear(4, 4), (4,), **arguments)
 
 
-@pytest.mark.parametrize("shape", [(), (0, 3), [(3,), ()], (3.5,)])
+@pytest.mark.parametrize("shape", [(), (0, 3), [(3,), ()], (3.5,), None, 3, torch.zeros(1, 3)])
 def test_meaningless_shapes_are_refused(shape):
     with pytest.raises(UsageError, match="an input shape is positive whole numbers"):
         gradient_paths(BinaryLinear(4, 4), shape)

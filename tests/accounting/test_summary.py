@@ -1,9 +1,11 @@
 """summarize on modules of every kind: functions, products, methods, sharing, precision; its forms of output."""
 
 import csv
+import functools
 import io
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -54,13 +56,18 @@ PRODUCTS = [
     (lambda n, x, y: n.bilinear(x, y), [(1, 3), (1, 4)], 5 * (3 * 4 + 3)),
     (lambda n, x: n.lstm(x)[0], [(7, 1, 3)], 7 * (4 * 6 * 3 + 4 * 6 * 6)),
     (lambda n, x: n.attention(x, x, x)[0], [(1, 5, 8)], 5 * 8 * 24 + 2 * 5 * 5 * 8 + 5 * 8 * 8),
+    (lambda n, x: n.cell(x)[0], [(2, 3)], 2 * (4 * 6 * 3 + 4 * 6 * 6)),
+    (lambda n, x, y: F.scaled_dot_product_attention(x, y, y), [(1, 1, 5, 8), (1, 4, 7, 8)], 4 * 5 * 7 * 8 * 2),
+    (lambda n, x, y: torch.linalg.matmul(x, y), [(3, 4, 5), (3, 5, 6)], 3 * 4 * 5 * 6),
+    # what is written over an input makes no new tensor, and is computed all the same
+    (lambda n, x, y: x.addmm_(y, y), [(5, 5), (5, 5)], 5 * 5 * 5),
     (lambda n, x: F.avg_pool2d(F.relu(F.batch_norm(x, torch.zeros(4), torch.ones(4))) * 2 + x, 2), [(1, 4, 4, 4)], 0),
 ]
 
 
 @pytest.mark.parametrize(("run", "shapes", "expected"), PRODUCTS)
 def test_products_of_every_kind(run, shapes, expected):
-    parts = {"bilinear": nn.Bilinear(3, 4, 5), "lstm": nn.LSTM(3, 6)}
+    parts = {"bilinear": nn.Bilinear(3, 4, 5), "lstm": nn.LSTM(3, 6), "cell": nn.LSTMCell(3, 6)}
     net = Net(run, **parts, attention=nn.MultiheadAttention(8, 2, batch_first=True))
     assert summarize(net, empty(*shapes)).macs.get(32, 0) == expected
 
@@ -72,8 +79,12 @@ def test_a_batch_counts_as_one_image_and_inputs_may_be_several():
     assert summarize(net, (16, 1, 28, 28)).to_dict() == summarize(net, [(1, 28, 28)]).to_dict() == one
     both = Net(lambda n, x, y: n.a(x) + n.b(y), a=nn.Conv2d(3, 2, 1), b=nn.Linear(5, 4))
     assert summarize(both, [(3, 4, 4), (7, 5)]).macs == {32: 3 * 2 * 16 + 20}
-    with pytest.raises(UsageError, match=r"input_shape is \(C, H, W\).*got \(\)"):
-        summarize(net, ())
+    assert summarize(nn.Linear(5, 7), (5,)).macs == {32: 35}
+    for shape in ((), None, 5, "5"):
+        with pytest.raises(UsageError, match=rf"input_shape is \(C, H, W\).*got {re.escape(repr(shape))}"):
+            summarize(net, shape)
+    with pytest.raises(UsageError, match="a convention is a Convention or the name of one, got None"):
+        summarize(net, (1, 28, 28), convention=None)
     with pytest.raises(UsageError, match="unknown convention 'papr'; did you mean 'paper'"):
         summarize(net, (1, 28, 28), convention="papr")
 
@@ -90,6 +101,15 @@ def test_shared_unread_frozen_and_half_precision_parameters():
     }
     half = summarize(nn.Linear(4, 4).bfloat16(), (1, 4))
     assert (half.parameters, half.storage_bits, half.macs, half.computation) == ({16: 20}, 320, {16: 16}, 16)
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, functools.partial(torch.compile, backend="eager")])
+def test_wrapped_modules_cost_what_is_inside(wrap):
+    def net():
+        return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+
+    plain = summarize(net(), (3, 6, 6)).to_dict()
+    assert summarize(wrap(net()), (3, 6, 6)).to_dict() == plain
 
 
 def layer_costs(layer, shape, convention="paper"):

@@ -36,6 +36,15 @@ def test_a_model_with_its_options(onebit):
     assert dense["binary_layers"] == 46
 
 
+def test_a_module_of_the_users_own(onebit, tmp_path):
+    (tmp_path / "my_paths_nets.py").write_text(
+        "import onebit.nn\n\ndef build():\n    print('built')\n    return onebit.nn.BinaryConv2d(3, 2, 1)\n"
+    )
+    data = onebit("paths", "my_paths_nets:build", "--input", "3,4,4", "--json").json
+    assert (data["model"], data["costs"], data["lengths"]) == ("my_paths_nets:build", [3 * 2 * 16], [1])
+    assert "and no options of models" in onebit("paths", "my_paths_nets:build", "--widths", 8).error
+
+
 def test_pictures_are_written(onebit, tmp_path):
     done = onebit("paths", "igp_resnet", "--convs", 7, "--svg", "block.svg", "--png", "block.png")
     assert done.status == 0
@@ -59,6 +68,8 @@ def test_pictures_are_written(onebit, tmp_path):
         (("resnet18", "--method", "birael"), "did you mean 'bireal'?"),
         (("bireal", "--k", 0), "k is how many levels of paths to find, a whole number from 1, got 0"),
         (("bireal", "--tolerance", -1), "tolerance is a relative difference of costs, 0 or more, got -1.0"),
+        (("bireal", "--svg", "drawing.png"), "drawing.png would not hold what its name says"),
+        (("my_missing_nets:build",), "'my_missing_nets:build' is not module:callable that can be imported here"),
         (("bireal", "--size", 0), "size must be a positive whole number, got 0"),
     ],
 )

@@ -174,6 +174,7 @@ def test_errors_of_a_structure(onebit: Callable) -> None:
         ("rbcn-efficiency --runs .", "is computed and takes no runs"),
         ("rbcn-cifar --figure f.svg", "is a table and has no figure"),
         ("rbcn-ablation --runs x", "unknown option '--runs'"),
+        ("rbcn-ablation --recipe small.toml --figure f.gif", "f.gif has to end in .svg or .png"),
     ],
 )
 def test_wrong_requests(onebit: Callable, words: str, sentence: str) -> None:

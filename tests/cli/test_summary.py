@@ -66,16 +66,23 @@ def test_options_of_model_and_method(capsys):
 
 def test_a_module_of_the_users_own(capsys, tmp_path, monkeypatch):
     (tmp_path / "my_summary_nets.py").write_text(
-        "import torch\n\ndef build():\n    return torch.nn.Conv2d(3, 2, 1)\n\nn = 3\n"
+        "import torch\nprint('imported')\ndef build():\n    print('built')\n    return torch.nn.Conv2d(3, 2, 1)\n\nn = 3\n"
+        "def fails():\n    return 1 / 0\ndef sized(width):\n    return torch.nn.ReLU()\n"
     )
+    (tmp_path / "my_broken_nets.py").write_text("x = 1\ny = 1 / 0\n")
     monkeypatch.chdir(tmp_path)
     run(["my_summary_nets:build", "--input", "3,4,4", "--json"])
-    assert json.loads(capsys.readouterr().out)["macs"] == {"32": 96}
+    out, err = capsys.readouterr()
+    assert json.loads(out)["macs"] == {"32": 96}
+    assert err == "imported\nbuilt\n"
     for words, message in (
         (["my_summary_nets:missing"], "not module:callable"),
         (["no_such_place:build"], "not module:callable"),
         (["my_summary_nets:n"], "gives None, which is no torch.nn.Module"),
         (["my_summary_nets:build", "--method", "bnn"], "belong to the models of onebit"),
+        (["my_summary_nets:fails"], "ZeroDivisionError at my_summary_nets.py:9 `return 1 / 0`: division by zero"),
+        (["my_summary_nets:sized"], "no module when called without arguments: TypeError: .*'width'"),
+        (["my_broken_nets:x"], r"imported here: ZeroDivisionError at my_broken_nets.py:2 `y = 1 / 0`"),
     ):
         with pytest.raises(UsageError, match=message):
             run(words)
@@ -91,6 +98,8 @@ def test_a_module_of_the_users_own(capsys, tmp_path, monkeypatch):
         (["resnet18", "--option", "widths"], "--option takes name=value, got 'widths'"),
         (["resnet18", "--option", "width=3"], "unknown option of model 'resnet18': 'width'; did you mean 'widths'"),
         (["resnet18", "--option", "shortcut=3"], "takes text, got 3"),
+        (["resnet18", "--option", "image_size=7"], "--option image_size is no option of a model"),
+        (["resnet18", "--method", "real", "--method-option", "weight_bases=3"], "method 'real' takes no options"),
     ],
 )
 def test_wrong_usage(words, message):

@@ -1,5 +1,7 @@
 """What capture refuses: one sentence with the user's line and what to do."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from torch import nn
 
 from onebit.errors import UsageError
 from onebit.graph import capture
+from onebit.graph.source import code_line
 
 
 class Net(nn.Module):
@@ -17,6 +20,12 @@ class Net(nn.Module):
 
     def forward(self, x):
         return self.run(self.inner(x))
+
+
+def scripted(module):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer versions of torch advise against it
+        return torch.jit.script(module)
 
 
 def branch(x):
@@ -53,9 +62,35 @@ def selected(x):
     return x[x > 0]
 
 
-def test_a_shape_that_depends_on_data_is_told_its_line():
-    with pytest.raises(UsageError, match=r"test_capture_errors.py:\d+ `return x\[x > 0\]`"):
-        capture(Net(selected), (2, 4))
+def unique(x):
+    return x.unique()
+
+
+@pytest.mark.parametrize(("run", "name"), [(selected, "torch.nonzero"), (unique, "aten::_unique2")])
+def test_a_shape_that_depends_on_data_is_told_its_line_and_the_remedy(run, name):
+    with pytest.raises(UsageError) as error:
+        capture(Net(run), (2, 4))
+    line = run.__code__.co_firstlineno + 1
+    assert f"test_capture_errors.py:{line} `return x" in str(error.value)
+    assert f"cannot tell the shape of the result of {name} without data" in str(error.value)
+    assert "torch.where" in str(error.value)
+
+
+def test_whole_numbers_as_a_shape_are_told_to_be_given_as_an_example():
+    with pytest.raises(UsageError, match="is given as an example tensor instead of a shape"):
+        capture(nn.Embedding(10, 4), (1, 6))
+
+
+def test_long_lines_are_cut(tmp_path):
+    (tmp_path / "long.py").write_text("x = " + "1 + " * 100 + "1\n")
+    assert len(code_line(str(tmp_path / "long.py"), 1)) < 120
+
+
+def test_wrapped_and_scripted_modules():
+    compiled = nn.Sequential(torch.compile(nn.Linear(4, 4), backend="eager"), nn.ReLU())
+    assert [node.op for node in capture(nn.DataParallel(compiled), (1, 4)).nodes] == ["input", "linear", "relu"]
+    with pytest.raises(UsageError, match="a scripted Linear cannot be captured; give the module it was scripted from"):
+        capture(scripted(nn.Linear(4, 4)), (1, 4))
 
 
 def test_shapes_that_do_not_fit_are_the_modules_own_error_with_place_and_shapes():
@@ -88,7 +123,7 @@ def test_impossible_inputs(inputs, message):
 
 
 def test_other_impossible_requests():
-    with pytest.raises(UsageError, match=r"takes a torch.nn.Module, got <function branch"):
+    with pytest.raises(UsageError, match=r"is a torch.nn.Module, got <function branch"):
         capture(branch, (1, 4))
     with pytest.raises(UsageError, match="returns no tensor, but None"):
         capture(Net(lambda x: None), (1, 4))

@@ -159,6 +159,14 @@ def test_a_distributed_wrapper_is_refused():
         binarize(wrapper)
 
 
+def test_data_parallel_is_binarized_from_within():
+    wrapper = nn.DataParallel(plain(conv()))
+    with pytest.raises(UsageError, match=r"binarize the network that it holds \(its attribute module\)"):
+        binarize(wrapper, input_shape=IMAGE)
+    binarize(wrapper.module, input_shape=IMAGE)
+    assert isinstance(wrapper.module[2], BinaryConv2d)
+
+
 class Standardised(nn.Conv2d):
     def forward(self, x):
         return self._conv_forward(x, self.weight - self.weight.mean(), self.bias)
@@ -265,6 +273,14 @@ def test_warnings_as_errors_change_nothing():
     with pytest.raises(BinarizeWarning, match="2'"):  # pytest runs with warnings as errors
         binarize(net)
     assert snapshot(net) == before
+
+
+def test_layers_outside_the_network_are_said():
+    net = Held(lambda net, x: net.c(net.norm(net.b(net.norm(net.plain[0](net.a(x)))))))
+    net.__dict__["plain"] = [conv()]
+    (note,) = binarize(net, input_shape=IMAGE).notes
+    assert note.startswith("conv2d in test_binarize_requests.py:")
+    assert "runs on a weight that the network does not hold, so it stays real" in note
 
 
 def test_lost_hooks_are_said():

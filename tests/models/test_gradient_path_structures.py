@@ -161,6 +161,8 @@ def test_drop_path_drops_at_its_rate():
         ({"drop_path": 1.0}, "drop_path is a probability from 0 up to, not including, 1; got 1.0"),
         ({"widths": (4, 8)}, "4 widths, one a stage such as 41-82-164-328, got"),
         ({"blocks": (2, 0, 2, 2)}, "blocks per stage such as 2-2-2-2, got"),
+        ({"blocks": 2}, "blocks per stage such as 2-2-2-2, got 2"),
+        ({"blocks": (), "widths": ()}, r"blocks per stage such as 2-2-2-2, got \(\)"),
     ],
 )
 def test_impossible_igp_resnets(options, message):
@@ -174,6 +176,11 @@ def test_impossible_igp_resnets(options, message):
         ({"growth": 0}, "one positive growth, got"),
         ({"reductions": (2.0, 2.0)}, "4 stages take 3 reductions of 1 or more, got"),
         ({"reductions": (2.0, 2.0, 0.5)}, "3 reductions of 1 or more"),
+        ({"reductions": (2.0, 2.0, float("nan"))}, "3 reductions of 1 or more"),
+        ({"reductions": 2.0}, "3 reductions of 1 or more, got 2.0"),
+        ({"reductions": ("2", "2", "2")}, "3 reductions of 1 or more, got"),
+        ({"layers": 2}, "layers per stage such as 12-12-12-10, got 2"),
+        ({"layers": (), "reductions": ()}, r"layers per stage such as 12-12-12-10, got \(\)"),
         (
             {"layers": (1, 1, 1, 1), "growth": 1, "init_features": 2, "reductions": (9.0, 2, 2)},
             "leaves none of 3 channels",

@@ -111,6 +111,16 @@ def test_every_gap_has_a_reason() -> None:
     assert all(row[remark] for row in table.rows if row[cost] != "match")
 
 
+def test_a_fitted_network_is_said_to_be_fitted() -> None:
+    table = reproduce("igp-table1", None).table
+    cost = [column.name for column in table.columns].index("cost")
+    told = {row[0]: row[cost] for row in table.rows}
+    assert {name: text for name, text in told.items() if text and "fitted" in text} == {
+        "IGP-DenseNet51(53)": "match, fitted",
+        "IGP-DenseNet69(48)": "match, fitted",
+    }
+
+
 def test_verdict_is_about_printed_digits() -> None:
     assert verdict([("a", 33.249, 33.2, ".1f")]) == "match"
     assert verdict([("a", 33.251, 33.2, ".1f")]) == "a +0.15 %"
@@ -138,7 +148,7 @@ def test_long_texts_go_below_only_where_it_is_narrow(tmp_path: Path) -> None:
     assert done.csv() == "a,ours,ours: deviation,ours: runs,remark\nnet,1.0,,1,why\nother,,,,\n"
     done.write(markdown=tmp_path / "t.md", html=tmp_path / "t.html")
     assert (tmp_path / "t.md").read_text().endswith("net: why\n\nn\n")
-    assert "<td>why</td>" in (tmp_path / "t.html").read_text()
+    assert '<p class="note">net: why</p>' in (tmp_path / "t.html").read_text()
 
 
 def test_an_unknown_name() -> None:

@@ -15,6 +15,7 @@ import torch
 from onebit.errors import CheckpointError, UsageError
 from onebit.training import Recipe, load_checkpoint, recipe_to_toml, train
 from onebit.training.fit import Fit
+from onebit.training.processes import seed_epoch
 
 MOMENTS = [
     "teacher-step",
@@ -113,14 +114,28 @@ def test_what_the_network_draws_is_drawn_again(
     dropping = recipe({"model": model, "data": {"limit": 128}, "training": {"epochs": 2}})
     train(dropping, run_dir=tmp_path / "whole", quiet=True)
     run_epoch = Fit._run_epoch
+
+    def stop(fit: Fit, progress: Any) -> dict[str, Any]:
+        return run_epoch(fit, progress) if fit.epoch == 1 else sys.exit()
+
     with monkeypatch.context() as patch:
-        stop = lambda fit, progress: run_epoch(fit, progress) if fit.epoch == 1 else sys.exit()
         patch.setattr(Fit, "_run_epoch", stop)
         with pytest.raises(SystemExit):
             train(dropping, run_dir=tmp_path / "cut", quiet=True)
     train(dropping, run_dir=tmp_path / "cut", resume=True, quiet=True)
     ours, theirs = (load_checkpoint(tmp_path / name / "checkpoints" / "last.pt") for name in ("cut", "whole"))
     assert_same(ours, theirs)
+
+
+def test_epochs_processes_and_seeds_draw_apart() -> None:
+    def drawn(*words: int) -> float:
+        seed_epoch(*words)
+        return torch.rand(1, dtype=torch.float64).item()
+
+    settings = [(seed, epoch, rank) for seed in (-1, 0, 1) for epoch in (1, 2) for rank in (0, 1)]
+    numbers = [drawn(*words) for words in settings]
+    assert len(set(numbers)) == len(settings)
+    assert [drawn(*words) for words in settings] == numbers
 
 
 def test_resume_under_another_recipe_is_refused_and_changes_nothing(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from onebit.accounting import fit_width, summarize
-from onebit.errors import UsageError
+from onebit.errors import CheckpointError, UsageError
 from onebit.models import create_model
 from onebit.reports.structures import compared_structures, structures_drawing, structures_table
 from onebit.training import Recipe, structures
@@ -102,6 +103,41 @@ def test_a_comparison_is_run_once_and_read_afterwards(
     )
     assert (tmp_path / "a.csv").read_text().count("\n") == 5
     assert b"IGP-ResNet, M = 3" in structures_drawing(shared, results, "svg")
+    assert table.notes[0].startswith("digits, 128 training images, 1 epoch, ")
+
+    first = results[0].runs[0].folder
+    (first / "environment.json").unlink()
+    hardware = compared_structures(shared, results).csv().splitlines()[1]
+    assert "thread(s)" in hardware
+    for file in ("metrics.jsonl", "evaluation.json"):
+        for damage in ("", '{"top1": 1'):
+            whole = (first / file).read_text()
+            (first / file).write_text(damage)
+            with pytest.raises(CheckpointError, match=r"resnet-bireal-seed0 is damaged: .* remove the folder"):
+                run_structures(shared, tmp_path, **options)
+            (first / file).write_text(whole)
+
+
+def test_marks_and_names_of_close_structures_stand_apart() -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from onebit.reports.figures.structures import structures_figure
+    from onebit.reports.figures.style import styled
+
+    close = [("ResNet", 4.7), ("Bi-Real", 2.36), ("EBi-Real", 2.36), ("M = 3", 2.3), ("M = 7", 1.1), ("Dense", 1.13)]
+    points = [(name, method, n2, [52.4, 52.6]) for method in ("bireal", "rbcn") for name, n2 in close]
+    with styled():
+        figure = structures_figure(points, "top-1 (%)", "what was run")
+        FigureCanvasAgg(figure).draw()
+    means = [line for line in figure.axes[0].lines if line.get_markersize() == 7]
+    places = sorted(line.get_transform().transform(line.get_xydata())[0][0] / figure.dpi * 72 for line in means)
+    assert len(places) == len(points)
+    assert min(b - a for a, b in itertools.pairwise(places)) > 9
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == [*(name for name, _ in close), "bireal", "rbcn"]
+    boxes = [text.get_window_extent() for text in figure.legends[0].get_texts()]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert not any(box.overlaps(figure.axes[0].get_window_extent()) for box in boxes)
 
 
 def test_methods_and_seeds_reach_the_recipe(shared: Recipe) -> None:
@@ -122,6 +158,9 @@ def test_what_cannot_be_compared(shared: Recipe, tmp_path: Path) -> None:
         run_structures(shared, tmp_path, structures=("igp",))
     with pytest.raises(UsageError, match="nothing to run"):
         run_structures(shared, tmp_path, seeds=())
+    with pytest.raises(UsageError, match="unknown method 'rbnc'"):
+        run_structures(shared, tmp_path, structures=("resnet",), methods=("bireal", "rbnc"), quiet=True)
+    assert list(tmp_path.iterdir()) == []
     shared.distillation.weight = 1.0
     with pytest.raises(UsageError, match="compared without a teacher, which recipe 'small' needs"):
         run_structures(shared, tmp_path)

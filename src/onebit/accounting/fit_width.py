@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +54,7 @@ def fit_width(
     A width is what :func:`onebit.models.scale_options` scales: the first stage's channels, or a dense network's growth.
 
     Args:
-        model: see :func:`onebit.list_models`; ``options`` are its further options.
+        model: see :func:`onebit.list_models`; ``options`` are its further options (of those that set the width, ours count).
         budget: the name of a reference network (built with the same method, input and classes), a module, a summary, or
             the pair (storage in bits, computation in multiplications).
         input_shape: (C, H, W).
@@ -67,11 +68,15 @@ def fit_width(
     >>> print(fit_width("igp_resnet21", "bireal_resnet18", input_shape=(3, 32, 32), num_classes=10))
     igp_resnet21(52): 16.224 of 16.710 Mbit, 14.940 of 16.618 million multiplications
     """
+    if len(input_shape) != 3:
+        raise UsageError(f"input_shape is (C, H, W), got {tuple(input_shape)}")
+    if type(slack) not in (int, float) or not slack >= 0:
+        raise UsageError(f"slack is a share of the budget, 0 or more, got {slack!r}")
+    for name in options.keys() & inspect.signature(create_model).parameters.keys():
+        raise UsageError(f"{name!r} is no option of a model: give fit_width its method, input_shape and num_classes")
     bits, computation = _budget(budget, method, input_shape, num_classes, convention)
     if not (bits > 0 and computation > 0):
         raise UsageError(f"a budget is positive storage (bits) and computation, got {bits:g} and {computation:g}")
-    if not slack >= 0:
-        raise UsageError(f"slack is a share of the budget, 0 or more, got {slack}")
 
     @functools.cache
     def cost(width: int) -> tuple[float, float]:
@@ -86,7 +91,7 @@ def fit_width(
 
     # Costs grow about with the square of the width, so one look tells about where the answer is.
     start = 16
-    guess = min(max(1, int(start / excess(start) ** 0.5)), largest)
+    guess = min(max(1, int(start / max(excess(start), 1e-9) ** 0.5)), largest)
     width = _last_that_fits(lambda width: excess(width) <= 1, guess, largest)
     if not width:
         least_bits, least_computation = cost(1)
@@ -132,6 +137,14 @@ def _budget(
         budget = summarize(budget, input_shape, convention=convention)
     if isinstance(budget, Summary):
         return budget.storage_bits, budget.computation
+    if (
+        not isinstance(budget, (tuple, list))
+        or len(budget) != 2
+        or not all(isinstance(part, (int, float)) for part in budget)
+    ):
+        raise UsageError(
+            f"a budget is the name of a network, a module, a summary, or (bits, multiplications), got {budget!r}"
+        )
     bits, computation = budget
     return bits, computation
 

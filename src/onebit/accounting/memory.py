@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from onebit.accounting.path_search import carries_gradient
 from onebit.graph import Graph, Node
 from onebit.graph.kinds import VIEWS
 from onebit.nn import BinaryLayer
@@ -15,13 +16,16 @@ from onebit.nn import BinaryLayer
 _KEEPS_OUTPUT = frozenset(
     ("relu", "sigmoid", "tanh", "softmax", "_softmax", "log_softmax", "_log_softmax", "exp", "sqrt", "rsqrt")
 )
+_KEEPS_NOTHING = ("sign", "sgn", "cumsum", "round", "floor", "ceil", "upsample")
 _INDEX_BYTES = 8
 _WORD = 32
 _LANES = 16
 
 
 def tensor_bytes(node: Node) -> int:
-    """Bytes of a node's result, in its own dtype."""
+    """Bytes of a node's result, in its own dtype; 0 for a view of a parameter."""
+    if node.op in VIEWS and node.parameters and not node.inputs:
+        return 0
     return math.prod(node.shape) * node.dtype.itemsize
 
 
@@ -82,7 +86,9 @@ def kept_for_backward(graph: Graph, learned: Collection[str]) -> list[Kept]:
     average pooling        its input (nothing where it averages everything)
     activation             its output (relu, sigmoid, tanh, softmax) or its input (all others)
     binary layer           ``activation_bits`` codes of its input, of ``estimator.bits`` an element; its effective weight
-    add, concat, shape     nothing
+    add, concat, shape     nothing; interpolation likewise
+    where                  its condition
+    any other              its inputs: an estimate
     =====================  ===========================================================================================
 
     Args:
@@ -90,13 +96,22 @@ def kept_for_backward(graph: Graph, learned: Collection[str]) -> list[Kept]:
             with gradients switched off.
     """
     owner, needs = buffers(graph), [False] * len(graph.nodes)
+    weighty = [False] * len(graph.nodes)
+    held: set[int] = set()
     kept = []
     for node in graph.nodes:
+        # What is made of parameters alone, such as a normalised weight, is there once, whatever the batch.
+        inputs = [weighty[i] for i in node.inputs]
+        weighty[node.index] = all(inputs) and bool(inputs or node.parameters)
         learns = [name for name in node.parameters if name in learned]
         reached = bool(learns) or any(needs[i] for i in node.inputs)
-        needs[node.index] = reached and node.op != "detach" and not node.arguments.get("no_grad", False)
+        needs[node.index] = reached and carries_gradient(node)
         own = _keeps(node, learns, needs) if needs[node.index] else Kept()
-        kept.append(Kept({owner[i] for i in own.tensors}, own.codes, own.fixed))
+        tensors = {owner[i] for i in own.tensors}
+        once = {i for i in tensors if weighty[i]}
+        fixed = own.fixed + sum(tensor_bytes(graph.nodes[i]) for i in once - held)
+        held |= once
+        kept.append(Kept(tensors - once, own.codes, fixed))
     return kept
 
 
@@ -124,6 +139,10 @@ def _keeps(node: Node, learns: Sequence[str], needs: Sequence[bool]) -> Kept:
             return Kept(first, codes=size * _INDEX_BYTES)
         everything = node.op == "mean" or ("adaptive" in node.op and set(node.shape[2:]) == {1})
         return Kept() if everything else Kept(first)
+    if node.op.startswith(_KEEPS_NOTHING):
+        return Kept()
+    if node.op == "where":
+        return Kept(first)
     if node.op in _KEEPS_OUTPUT:
         return Kept({node.index})
     return Kept(set(inputs))

@@ -188,7 +188,7 @@ def summarize(
         kept_bytes = keeps.codes + sum(tensor_bytes(graph.nodes[i]) for i in fresh)
         made = tensor_bytes(node) if owner[node.index] == node.index else 0
         macs, computation = _macs(node, counted_by)
-        if node.kind == "input" or not (made or bits or kept_bytes or macs):
+        if node.kind == "input" or not (made or bits or kept_bytes or keeps.fixed or macs):
             continue
         layers.append(
             LayerCost(
@@ -229,7 +229,9 @@ def method_of(module: nn.Module) -> str:
 
 
 def _inputs(given: Any) -> list[tuple[int, ...] | Tensor]:
-    if isinstance(given, Tensor) or (isinstance(given, Sequence) and len(given) > 0 and all(isinstance(size, int) for size in given)):
+    if isinstance(given, Tensor) or (
+        isinstance(given, Sequence) and len(given) > 0 and all(isinstance(size, int) for size in given)
+    ):
         return [_with_batch(given)]
     several = isinstance(given, Sequence) and len(given) > 0 and not isinstance(given, str)
     if not several or not all(isinstance(each, (Tensor, Sequence)) and not isinstance(each, str) for each in given):

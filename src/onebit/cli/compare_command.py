@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onebit.cli.arguments import parse_known
-from onebit.cli.output import Output, hand_over
+from onebit.cli.output import Output, check_figure, hand_over
 
 
 @dataclass
@@ -48,6 +48,7 @@ def run(argv: Sequence[str]) -> None:
 
     recipe = override_recipe(load_recipe(arguments.recipe), overrides, "onebit compare")
     check_recipe(recipe)
+    check_figure(arguments)
     results = run_structures(
         recipe,
         arguments.out or Path("runs") / f"{recipe.name}-structures",

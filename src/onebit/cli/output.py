@@ -29,6 +29,14 @@ class Output:
     """Print the table as JSON."""
 
 
+def check_figure(output: Output) -> None:
+    """Refuse a figure's file of an unknown kind before anything is run for it."""
+    from onebit.reports.reproduction import figure_kind
+
+    if output.figure is not None:
+        figure_kind(output.figure)
+
+
 def hand_over(done: Reproduction, output: Output) -> None:
     """Write the files that were asked for, naming each on stderr, and print the table."""
     for path in done.write(csv=output.csv, markdown=output.markdown, html=output.html, figure=output.figure):

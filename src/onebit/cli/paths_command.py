@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from onebit.cli.arguments import parse, print_json
+from onebit.cli.networks import own_network, parse_shape, stdout_for_us
 from onebit.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
@@ -22,14 +23,15 @@ if TYPE_CHECKING:
 class Arguments:
     """Show the cheapest gradient paths of a network or of one block: how many binary multiplications, how many layers.
 
-    Blocks: resnet, bireal, ebireal, igp_resnet, binary_densenet, igp_densenet. Models: see `onebit list models`.
+    Blocks: resnet, bireal, ebireal, igp_resnet, binary_densenet, igp_densenet. Models: see `onebit list models`. A module of
+    your own is module:callable, a function or class that returns it when called without arguments; that code is run.
     Example: onebit paths bireal --width 64 --size 56 --svg bireal.svg
     """
 
     name: Annotated[str, tyro.conf.Positional]
-    """A block or a model."""
-    method: str = "bireal"
-    """How its layers are binarised; with `real` there is nothing to count."""
+    """A block, a model or module:callable."""
+    method: str | None = None
+    """How its layers are binarised (default: bireal; with `real` there is nothing to count)."""
     input: str | None = None
     """Shape of the input, channels,height,width (default: 3,224,224; for a block its width and 56,56)."""
     num_classes: int | None = None
@@ -61,7 +63,12 @@ def run(argv: Sequence[str]) -> None:
     from onebit.accounting.blocks import BLOCKS
     from onebit.models import list_models
 
-    if arguments.name in BLOCKS:
+    for path, wrong in ((arguments.svg, ".png"), (arguments.png, ".svg")):
+        if path is not None and path.suffix.lower() == wrong:
+            raise UsageError(f"{path} would not hold what its name says; --svg writes SVG and --png writes PNG")
+    if ":" in arguments.name:
+        paths = _own(arguments)
+    elif arguments.name in BLOCKS:
         paths = _block(arguments)
     elif arguments.name in list_models():
         paths = _model(arguments)
@@ -93,12 +100,12 @@ def _block(arguments: Arguments) -> GradientPaths:
     if arguments.input is not None:
         if arguments.width is not None or arguments.size is not None:
             raise UsageError("give a block's --input or its --width and --size, not both")
-        channels, height, width = _shape(arguments.input)
+        channels, height, width = parse_shape(arguments.input)
         if height != width:
             raise UsageError(f"a block's maps are square here, got {height}x{width}")
         options["width"], size = channels, height
     search: dict[str, Any] = {"k": arguments.k, "tolerance": arguments.tolerance}
-    return block_paths(arguments.name, method=arguments.method, size=size, **search, **options)
+    return block_paths(arguments.name, method=arguments.method or "bireal", size=size, **search, **options)
 
 
 def _model(arguments: Arguments) -> GradientPaths:
@@ -110,18 +117,30 @@ def _model(arguments: Arguments) -> GradientPaths:
     check_search(arguments.k, arguments.tolerance)
     if arguments.size is not None:
         raise UsageError(f"--size belongs to blocks; give the model {arguments.name!r} an --input such as 3,224,224")
-    channels, height, width = shape = _shape(arguments.input or "3,224,224")
+    channels, height, width = shape = parse_shape(arguments.input or "3,224,224")
     classes = 1000 if arguments.num_classes is None else arguments.num_classes
     with torch.device("meta"):
         model = create_model(
-            arguments.name, arguments.method, classes, channels, image_size=max(height, width), **_options(arguments)
+            arguments.name,
+            arguments.method or "bireal",
+            classes,
+            channels,
+            image_size=max(height, width),
+            **_options(arguments),
         )
     return gradient_paths(model, shape, arguments.k, tolerance=arguments.tolerance, name=arguments.name)
 
 
-def _shape(text: str) -> tuple[int, int, int]:
-    parts = text.replace("x", ",").split(",")
-    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise UsageError(f"--input is channels,height,width such as 3,224,224, got {text!r}")
-    channels, height, width = map(int, parts)
-    return channels, height, width
+def _own(arguments: Arguments) -> GradientPaths:
+    from onebit.accounting.paths import check_search, gradient_paths
+
+    check_search(arguments.k, arguments.tolerance)
+    if arguments.method or arguments.size is not None or arguments.num_classes is not None or _options(arguments):
+        raise UsageError(
+            "a module of your own takes --input, and no options of models and blocks; build it as you want it"
+        )
+    shape = parse_shape(arguments.input or "3,224,224")
+    with stdout_for_us():
+        return gradient_paths(
+            own_network(arguments.name), shape, arguments.k, tolerance=arguments.tolerance, name=arguments.name
+        )

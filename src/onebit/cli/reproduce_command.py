@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from onebit.cli.arguments import parse, parse_known
-from onebit.cli.output import Output, hand_over
+from onebit.cli.output import Output, check_figure, hand_over
 
 
 @dataclass
@@ -76,6 +76,7 @@ def _ablation(argv: Sequence[str]) -> None:
 
     recipe = override_recipe(load_recipe(arguments.recipe), overrides, "onebit reproduce rbcn-ablation")
     check_recipe(recipe)
+    check_figure(arguments)
     runs = run_ablation(
         recipe,
         arguments.out or Path("runs") / f"{recipe.name}-ablation",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from onebit.cli.arguments import parse, print_json, print_table
+from onebit.cli.networks import own_network, parse_shape, stdout_for_us
 from onebit.errors import UsageError
+from onebit.files import write_text
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,11 +67,16 @@ def run(argv: Sequence[str]) -> None:
     shape = parse_shape(arguments.input)
     convention = get_convention(arguments.convention)
     own = ":" in arguments.model
-    network = _own_network(arguments) if own else _network(arguments, arguments.method or "rbcn", shape)
-    summary = summarize(network, shape, convention=convention, model=arguments.model)
+    if own and (arguments.method or arguments.widths or arguments.option or arguments.method_option):
+        raise UsageError(
+            "--method, --widths and options belong to the models of onebit; build your own module as you want it"
+        )
+    with stdout_for_us():
+        network = own_network(arguments.model) if own else _network(arguments, arguments.method or "rbcn", shape)
+        summary = summarize(network, shape, convention=convention, model=arguments.model)
     twin = None
     if not own and summary.method != "real":
-        real = _network(arguments, "real", shape)
+        real = _network(arguments, "real", shape, twin=True)
         twin = summarize(real, shape, convention=convention.twin or convention, model=arguments.model)
     files = (
         (arguments.csv, summary.to_csv),
@@ -77,7 +85,7 @@ def run(argv: Sequence[str]) -> None:
     )
     for path, text in files:
         if path is not None:
-            path.write_text(text(), encoding="utf-8")
+            write_text(path, text())
             print(f"written: {path}", file=sys.stderr)
     if arguments.json:
         print_json(as_json(summary, twin))
@@ -86,20 +94,7 @@ def run(argv: Sequence[str]) -> None:
     print_table(totals_table(summary, twin))
 
 
-def parse_shape(text: str) -> tuple[int, int, int]:
-    """``3,224,224`` as numbers.
-
-    >>> parse_shape("3,32,32")
-    (3, 32, 32)
-    """
-    parts = text.replace("x", ",").split(",")
-    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise UsageError(f"--input is channels,height,width such as 3,224,224, got {text!r}")
-    channels, height, width = map(int, parts)
-    return channels, height, width
-
-
-def _network(arguments: Arguments, method: str, shape: tuple[int, int, int]) -> nn.Module:
+def _network(arguments: Arguments, method: str, shape: tuple[int, int, int], twin: bool = False) -> nn.Module:
     from onebit.graph import without_data
     from onebit.models import create_model
 
@@ -107,7 +102,11 @@ def _network(arguments: Arguments, method: str, shape: tuple[int, int, int]) -> 
     options = parse_options(arguments.option, "--option")
     if arguments.widths is not None:
         options["widths"] = arguments.widths
-    method_options = parse_options(arguments.method_option, "--method-option") if method != "real" else {}
+    for name in options.keys() & inspect.signature(create_model).parameters.keys():
+        raise UsageError(
+            f"--option {name} is no option of a model; give --method, --method-option, --num-classes or --input"
+        )
+    method_options = {} if twin else parse_options(arguments.method_option, "--method-option")
     size = max(height, width)
     with without_data():
         return create_model(
@@ -137,28 +136,3 @@ def parse_options(words: Sequence[str], flag: str) -> dict[str, Any]:
         except (ValueError, SyntaxError):
             options[name] = value
     return options
-
-
-def _own_network(arguments: Arguments) -> nn.Module:
-    import importlib
-
-    from torch import nn
-
-    if arguments.method or arguments.widths or arguments.option or arguments.method_option:
-        raise UsageError(
-            "--method, --widths and options belong to the models of onebit; build your own module as you want it"
-        )
-    place, _, name = arguments.model.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        found: Any = importlib.import_module(place)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"{arguments.model!r} is not module:callable that can be imported here: {error}") from None
-    finally:
-        sys.path.pop(0)
-    network = found if isinstance(found, nn.Module) else found() if callable(found) else None
-    if not isinstance(network, nn.Module):
-        raise UsageError(f"{arguments.model!r} gives {network!r}, which is no torch.nn.Module")
-    return network

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import sys
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -54,7 +55,7 @@ def capture(module: nn.Module, *inputs: Shape | Tensor) -> Graph:
         recorder = Recorder(names)
         taken = tuple(recorder.add_input(example) for example in examples)
         try:
-            with _watched(module, recorder), recorder:
+            with _not_compiled(), _watched(module, recorder), recorder:
                 result = functional_call(module, state, tuple(examples))
         except Exception as error:
             raise _explain(error, module, examples, recorder) from error
@@ -135,6 +136,11 @@ def _without_memory(module: nn.Module) -> tuple[dict[str, Tensor], list[tuple[Te
                 names.append((made[id(tensor)], name))
             state[name] = made[id(tensor)]
     return state, names
+
+
+def _not_compiled() -> AbstractContextManager[Any]:
+    """Parts that torch.compile has wrapped run as they were written."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 @contextmanager

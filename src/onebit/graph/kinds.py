@@ -41,9 +41,7 @@ _VIEWS = (
 VIEWS = frozenset(_VIEWS.split())
 
 #: composite operations whose work shows only in their parts
-DECOMPOSED = frozenset(
-    ("einsum", "tensordot", "inner", "linalg_multi_dot", "linalg_matmul", "linalg_matrix_power", "chain_matmul")
-)
+DECOMPOSED = frozenset(("einsum", "tensordot", "inner", "linalg_multi_dot", "linalg_matmul", "chain_matmul"))
 
 #: operations that take a value out of a tensor, which a tensor without memory has not
 READS_DATA = frozenset(("item", "_local_scalar_dense", "is_nonzero", "equal", "allclose"))

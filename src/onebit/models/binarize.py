@@ -16,7 +16,7 @@ from onebit.graph import Graph, capture
 from onebit.methods import Method, get_method
 from onebit.models.binarize_checks import check, is_depthwise, signs_by_chain, signs_by_graph
 from onebit.models.binarize_layers import Init, Layer, Maker, find_layers, is_layer, lost_hooks, settle_ties
-from onebit.models.binarize_order import Order, order_of_execution, order_of_registration
+from onebit.models.binarize_order import WEIGHTED, Order, order_of_execution, order_of_registration
 from onebit.models.binarize_report import BinarizeReport, BinarizeWarning, Kept, Replaced
 from onebit.nn import BinaryLayer
 
@@ -142,6 +142,10 @@ def _check_arguments(module: object, init: str, insert_norm: bool, input_shape: 
         raise UsageError(
             "DistributedDataParallel holds on to the old parameters; binarize the network first, then wrap it"
         )
+    if input_shape is not None and any(isinstance(part, nn.DataParallel) for part in module.modules()):
+        raise UsageError(
+            "DataParallel cannot be captured; binarize the network that it holds (its attribute module), it changes in place"
+        )
     if init not in ("copy", "draw"):
         raise UsageError(f"init is 'copy' or 'draw', not {init!r}")
     if insert_norm and input_shape is None:
@@ -241,7 +245,18 @@ def _notes(chosen: list[Layer], graph: Graph | None) -> tuple[str, ...]:
     notes += [
         f"the hooks of {layer.path} are lost; register them again" for layer in chosen if lost_hooks(layer.module)
     ]
-    return tuple(notes if graph else [*notes, _UNCHECKED])
+    return (*notes, *(_unheld(graph) if graph else [_UNCHECKED]))
+
+
+def _unheld(graph: Graph) -> Iterable[str]:
+    """Layers that run on tensors which are neither parameters nor buffers, such as those of a plain list."""
+    for node in graph.nodes:
+        if node.kind in WEIGHTED and any(graph.nodes[i].kind == "constant" for i in node.inputs[1:2]):
+            where = f" in {node.source}" if node.source else ""
+            yield (
+                f"{node.op}{where} runs on a weight that the network does not hold, so it stays real; layers in a plain list "
+                "belong in nn.ModuleList"
+            )
 
 
 def _check_forward(

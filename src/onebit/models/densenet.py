@@ -68,10 +68,11 @@ class DenseNetwork(nn.Module):
         stem: Stem = "auto",
     ) -> None:
         super().__init__()
-        layers = check_widths(layers, len(layers), "layers per stage such as 12-12-12-10")
+        layers = check_widths(layers, None, "layers per stage such as 12-12-12-10")
         (growth,) = check_widths((growth,), 1, "one positive growth")
         (channels,) = check_widths((init_features,), 1, "one positive init_features")
-        if len(reductions) != len(layers) - 1 or any(not r >= 1 for r in reductions):
+        listed = isinstance(reductions, Sequence) and all(type(r) in (int, float) and r >= 1 for r in reductions)
+        if not listed or len(reductions) != len(layers) - 1:
             raise UsageError(f"{len(layers)} stages take {len(layers) - 1} reductions of 1 or more, got {reductions!r}")
         self.in_channels = in_channels
         self.stem = make_stem(stem, in_channels, channels, image_size)

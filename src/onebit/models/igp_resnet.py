@@ -115,7 +115,7 @@ class IGPResNet(nn.Module):
         stage_column: bool = False,
     ) -> None:
         super().__init__()
-        blocks = check_widths(blocks, len(blocks), "blocks per stage such as 2-2-2-2")
+        blocks = check_widths(blocks, None, "blocks per stage such as 2-2-2-2")
         widths = check_widths(widths, len(blocks), f"{len(blocks)} widths, one a stage such as 41-82-164-328")
         self.in_channels = in_channels
         self.stem = make_stem(stem, in_channels, widths[0], image_size)

@@ -25,17 +25,19 @@ class Tap:
 MODELS: Registry[Callable[..., nn.Module]] = Registry("model")
 
 
-def check_widths(widths: Sequence[int], count: int, meaning: str) -> tuple[int, ...]:
+def check_widths(widths: Sequence[int], count: int | None, meaning: str) -> tuple[int, ...]:
     """The widths as a tuple.
 
     Raises:
-        UsageError: unless they are ``count`` positive whole numbers; ``meaning`` says what they are, with an example.
+        UsageError: unless they are ``count`` positive whole numbers (None: one or more); ``meaning`` says what they are,
+            with an example.
 
     >>> check_widths([8, 16], 2, "two widths such as 32-64")
     (8, 16)
     """
-    listed = isinstance(widths, Sequence) and not isinstance(widths, str)
-    if not listed or len(widths) != count or any(type(width) is not int or width < 1 for width in widths):
+    listed = isinstance(widths, Sequence) and not isinstance(widths, str) and len(widths) > 0
+    wrong = not listed or any(type(width) is not int or width < 1 for width in widths)
+    if wrong or (count is not None and len(widths) != count):
         raise UsageError(f"this network takes {meaning}, got {widths!r}")
     return tuple(widths)
 

@@ -33,6 +33,7 @@ class Build:
     ``convention`` is one of :func:`onebit.accounting.summarize` or of those that :data:`CONVENTION_NOTE` adds.
     ``activation_bits`` other than 1 is set on every binary layer: ternary inputs count as 2 bits, two bit-serial passes, so
     that their products are divided by 32 instead of 64. ``variant`` names another reading of the same printed row.
+    ``fitted`` says that something the paper does not print was chosen to meet its costs, so that a match is no evidence.
     ``reason`` says what is known about a gap, or what a match rests on.
     """
 
@@ -42,6 +43,7 @@ class Build:
     convention: str = "paper"
     activation_bits: int = 1
     variant: str = ""
+    fitted: bool = False
     reason: str | None = None
 
     def subject(self) -> Subject | None:
@@ -102,7 +104,7 @@ IGP_BUILDS: dict[str, tuple[Build, ...]] = {
             reason="the rule of IGP-ResNet41(48); the printed storage asks for one more real 1x1 per stage",
         ),
     ),
-    "IGP-ResNet41(48)": (Build("igp_resnet41", reason="2-2-3-2 blocks, the only layout of nine that meets both"),),
+    "IGP-ResNet41(48)": (Build("igp_resnet41", reason="blocks 2-2-3-2, the only nine-block layout that meets both"),),
     "BinaryDenseNet51(32)": (
         Build(
             "binary_densenet51",
@@ -118,7 +120,7 @@ IGP_BUILDS: dict[str, tuple[Build, ...]] = {
         ),
     ),
     "IGP-DenseNet51(53)": (
-        Build("igp_densenet51", reason=_FITTED.format("1.9-2.3-2.2")),
+        Build("igp_densenet51", fitted=True, reason=_FITTED.format("1.9-2.3-2.2")),
         Build(
             "igp_densenet51",
             options=(("reductions", (2.7, 2.7, 2.2)),),
@@ -127,7 +129,7 @@ IGP_BUILDS: dict[str, tuple[Build, ...]] = {
         ),
     ),
     "IGP-DenseNet69(48)": (
-        Build("igp_densenet69", reason=_FITTED.format("1.9-2.3-3.4")),
+        Build("igp_densenet69", fitted=True, reason=_FITTED.format("1.9-2.3-3.4")),
         Build(
             "igp_densenet69",
             options=(("reductions", (3.3, 3.3, 4.0)),),

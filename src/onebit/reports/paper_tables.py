@@ -133,6 +133,8 @@ def _counted(build: Build | None, storage: float | None, computation: float | No
         return None, None, None, None, _QUOTED
     cost = count(build)
     told = verdict([("storage", cost.storage, storage, ".1f"), ("computation", cost.computation, computation, ".2f")])
+    if told is not None and build.fitted:
+        told = f"{told}, fitted"
     return cost.storage, cost.computation, told, build.convention, build.reason
 
 

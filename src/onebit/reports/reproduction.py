@@ -38,9 +38,10 @@ _PAGE = """<!doctype html>
 class Reproduction:
     """A table or figure of a paper with our side beside it.
 
-    ``table`` is whole. Where a table has to be narrow (terminal, Markdown) its columns ``aside``, long texts, become notes and
-    those of ``wide`` are left out; ``measured`` are those that hold spreads where something was run. ``results``, where there
-    is one, is what a program should read instead (CSV). ``draw`` gives the figure's bytes as ``"svg"`` or ``"png"``.
+    ``table`` is whole. Where a table has to be narrow (terminal, Markdown, page) its columns ``aside``, long texts, become
+    notes and those of ``wide`` are left out; ``measured`` are those that hold spreads where something was run. ``results``,
+    where there is one, is what a program should read instead (CSV). ``draw`` gives the figure's bytes as ``"svg"`` or
+    ``"png"``.
     """
 
     name: str
@@ -84,7 +85,7 @@ class Reproduction:
             style += theme_css()
             drawn = inline(self.draw("svg").decode(), self.name, escape(self.table.title))
             figure = f'<figure class="card">{drawn}</figure>\n'
-        body = f'{figure}<div class="card scroll">{self.table.html()}</div>'
+        body = f'{figure}<div class="card scroll">{self.narrow().html()}</div>'
         return _PAGE.format(title=escape(self.table.title), style=style, body=body)
 
     def write(
@@ -116,10 +117,19 @@ class Reproduction:
     def _drawn(self, path: Path) -> bytes:
         if self.draw is None:
             raise UsageError(f"{self.name} is a table and has no figure to write to {path}")
-        kind = path.suffix.lower().removeprefix(".")
-        if kind not in ("svg", "png"):
-            raise UsageError(f"the figure's file {path} has to end in .svg or .png")
-        return self.draw(kind)
+        return self.draw(figure_kind(path))
+
+
+def figure_kind(path: Path) -> str:
+    """``svg`` or ``png``, by the ending of a figure's file.
+
+    Raises:
+        UsageError: for any other ending.
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in ("svg", "png"):
+        raise UsageError(f"the figure's file {path} has to end in .svg or .png")
+    return kind
 
 
 def split_spreads(table: Table, names: Collection[str]) -> Table:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from onebit.reports.reproduction import Reproduction
+from onebit.reports.run_files import read_run
 from onebit.reports.summary_stats import spread
 from onebit.reports.table import Column, Table
 
@@ -35,7 +35,7 @@ def structures_table(recipe: Recipe, results: Sequence[StructureResult]) -> Tabl
     split, n = (results[0].runs[0].split, results[0].runs[0].n) if results else ("test", 0)
     budget = results[0].fitted if results else None
     notes = [
-        f"{recipe.data.dataset}, {recipe.training.epochs} epochs, {recipe.optimizer.name} at {recipe.optimizer.lr:g}, "
+        f"{_data_and_epochs(recipe)}, {recipe.optimizer.name} at {recipe.optimizer.lr:g}, "
         f"{recipe.schedule.name} schedule; mean ± sample standard deviation of the last epoch on the {split} split ({n} images).",
         "Width: the largest (first stage's channels, or a dense network's growth) whose storage and computation both stay "
         f"within those of {recipe.model.name} {'-'.join(map(str, recipe.model.widths))}"
@@ -68,7 +68,7 @@ def structures_results(recipe: Recipe, results: Sequence[StructureResult]) -> Ta
         own, test = spread([run.top1 for run in result.runs]), spread([run.test_top1 for run in result.runs])
         assert own is not None
         assert test is not None
-        files = [json.loads((run.folder / "environment.json").read_text()) for run in result.runs]
+        files = [known for run in result.runs if (known := read_run(run.folder, arrays=False).environment)]
         fitted = result.fitted
         rows.append(
             [
@@ -126,11 +126,17 @@ def structures_drawing(recipe: Recipe, results: Sequence[StructureResult], kind:
     ]
     split = results[0].runs[0].split if results else "test"
     label = (
-        f"{recipe.data.dataset}, {recipe.data.limit or 'all'} training images, {recipe.training.epochs} epochs; "
-        f"nobody exceeds the storage and computation of {recipe.model.name} {'-'.join(map(str, recipe.model.widths))}"
+        f"{_data_and_epochs(recipe)}; "
+        f"none exceeds the storage and computation of {recipe.model.name} {'-'.join(map(str, recipe.model.widths))}"
     )
     with styled():
         return figure_bytes(structures_figure(points, f"{split} top-1 accuracy (%)", label), kind)
+
+
+def _data_and_epochs(recipe: Recipe) -> str:
+    epochs = recipe.training.epochs
+    images = f"{recipe.data.limit:,}" if recipe.data.limit else "all"
+    return f"{recipe.data.dataset}, {images} training images, {epochs} epoch{'' if epochs == 1 else 's'}"
 
 
 def _joined(values: Iterable[str]) -> str:

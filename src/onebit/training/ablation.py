@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from onebit.errors import UsageError, unknown_name
+from onebit.errors import CheckpointError, UsageError, unknown_name
 from onebit.training.checkpoints import resume_check
 from onebit.training.recipe import MethodConfig, Recipe
 from onebit.training.recipe_files import load_recipe, recipe_to_dict
@@ -135,20 +135,30 @@ def run_or_read(recipe: Recipe, path: Path, data_dir: str | Path | None, downloa
 
 
 def read_run(path: Path, column: str, seed: int) -> AblationRun:
-    """The figures of a finished run: on the hold-out where there is one, else on the test split."""
-    evaluation = json.loads((path / "evaluation.json").read_text())
-    figures = evaluation.get("holdout") or evaluation
-    teacher = evaluation.get("teacher")
-    teacher_figures = (teacher.get("holdout") or teacher) if teacher else None
-    records = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return AblationRun(
-        column,
-        seed,
-        "holdout" if "holdout" in evaluation else "test",
-        figures["n"],
-        figures["top1"],
-        evaluation["top1"],
-        records[-1].get("seconds", 0.0),
-        teacher_figures["top1"] if teacher_figures else None,
-        path,
-    )
+    """The figures of a finished run: on the hold-out where there is one, else on the test split.
+
+    Raises:
+        CheckpointError: if its files are damaged.
+    """
+    try:
+        evaluation = json.loads((path / "evaluation.json").read_text())
+        figures = evaluation.get("holdout") or evaluation
+        teacher = evaluation.get("teacher")
+        teacher_figures = (teacher.get("holdout") or teacher) if teacher else None
+        records = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+        return AblationRun(
+            column,
+            seed,
+            "holdout" if "holdout" in evaluation else "test",
+            figures["n"],
+            figures["top1"],
+            evaluation["top1"],
+            records[-1].get("seconds", 0.0),
+            teacher_figures["top1"] if teacher_figures else None,
+            path,
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"the finished run {path} is damaged: its evaluation.json or metrics.jsonl cannot be read ({error!r}); "
+            "remove the folder to have it trained anew"
+        ) from error

@@ -101,7 +101,7 @@ def run_structures(
 ) -> list[StructureResult]:
     """Run every structure and method for every seed, skipping finished runs and resuming broken ones.
 
-    ``recipe.model`` is the reference whose storage and computation nobody exceeds.
+    ``recipe.model`` is the reference whose storage and computation none exceeds.
 
     Raises:
         UsageError: for an unknown structure, an empty list, or a recipe that needs a teacher.
@@ -116,18 +116,16 @@ def run_structures(
     data = describe(load_split(recipe, "test", data_dir, download), recipe)
     shape = (data["in_channels"], data["image_size"], data["image_size"])
     classes = data["num_classes"]
-    results = {}
+    results: dict[tuple[str, str], tuple[FittedWidth, GradientPaths, list[AblationRun]]] = {}
+    for key in dict.fromkeys(structures):  # all of them before the first run: what is impossible is refused at once
+        fitted = fit_structure(recipe, STRUCTURES[key], shape, classes)
+        for method in dict.fromkeys(methods):
+            results[key, method] = fitted, first_stage_paths(fitted, method, shape, classes), []
     for seed in dict.fromkeys(seeds):
-        for key in dict.fromkeys(structures):
-            for method in dict.fromkeys(methods):
-                if (key, method) not in results:
-                    fitted = fit_structure(recipe, STRUCTURES[key], shape, classes)
-                    paths = first_stage_paths(fitted, method, shape, classes)
-                    results[key, method] = fitted, paths, []
-                fitted, _, runs = results[key, method]
-                item = structure_recipe(recipe, fitted, key, method, seed)
-                path = Path(folder) / item.name.removeprefix(f"{recipe.name}-")
-                runs.append(read_run(run_or_read(item, path, data_dir, download, quiet), f"{key} {method}", seed))
+        for (key, method), (fitted, _, runs) in results.items():
+            item = structure_recipe(recipe, fitted, key, method, seed)
+            path = Path(folder) / item.name.removeprefix(f"{recipe.name}-")
+            runs.append(read_run(run_or_read(item, path, data_dir, download, quiet), f"{key} {method}", seed))
     return [
         StructureResult(STRUCTURES[key], method, fitted, paths, tuple(runs))
         for (key, method), (fitted, paths, runs) in results.items()
