@@ -15,6 +15,7 @@ _HOME = {
     "BinarizeWarning": "onebit.models",
     "GradientPaths": "onebit.accounting",
     "OnebitError": "onebit.errors",
+    "PackedModel": "onebit.deploy",
     "Recipe": "onebit.training",
     "Summary": "onebit.accounting",
     "binarize": "onebit.models",
@@ -27,9 +28,11 @@ _HOME = {
     "list_objectives": "onebit.training",
     "list_models": "onebit.models",
     "list_recipes": "onebit.training",
+    "load": "onebit.deploy",
     "load_dataset": "onebit.data",
     "load_model": "onebit.training",
     "load_recipe": "onebit.training",
+    "pack": "onebit.deploy",
     "representational_capability": "onebit.accounting",
     "summarize": "onebit.accounting",
     "train": "onebit.training",
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
         summarize,
     )
     from onebit.data import list_datasets, load_dataset
+    from onebit.deploy import PackedModel, load, pack
     from onebit.errors import OnebitError
     from onebit.methods import list_methods
     from onebit.models import BinarizeReport, BinarizeWarning, binarize, create_model, list_models
@@ -57,6 +61,7 @@ __all__ = [
     "BinarizeWarning",
     "GradientPaths",
     "OnebitError",
+    "PackedModel",
     "Recipe",
     "Summary",
     "__version__",
@@ -70,9 +75,11 @@ __all__ = [
     "list_models",
     "list_objectives",
     "list_recipes",
+    "load",
     "load_dataset",
     "load_model",
     "load_recipe",
+    "pack",
     "representational_capability",
     "summarize",
     "train",

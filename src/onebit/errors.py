@@ -26,6 +26,10 @@ class CheckpointError(OnebitError):
     """A checkpoint or a run folder is missing, truncated, or not one of ours."""
 
 
+class PackedFileError(OnebitError):
+    """A packed file is truncated, damaged, of another version, or not one of ours."""
+
+
 class NonFiniteLossError(OnebitError):
     """A loss term became NaN or infinite; the last good checkpoint is kept."""
 
