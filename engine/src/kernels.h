@@ -82,6 +82,7 @@ struct BinaryConv {
     bool merged = false;
     int words = 0;       // words per pixel of its input map, all groups
     int row_words = 0;   // words that one kernel row multiplies, of one group
+    const uint8_t *file_bits = nullptr;  // the file's own tensor, as all file_... below: what the reference kernels read
     std::vector<uint32_t> weights;   // layout: see prepare.cpp
     std::vector<uint32_t> index;     // term -> base
     std::vector<float> shift;        // term -> shift of its input
@@ -110,6 +111,7 @@ struct BinaryConvCall {
 struct FloatConv {
     ConvShape shape;
     std::vector<float> weights, bias;
+    const float *file_weight = nullptr;
 };
 struct FloatConvCall {
     const FloatConv *conv = nullptr;
@@ -125,6 +127,8 @@ struct PixelConv {
     std::vector<int16_t> weights16;
     std::vector<int8_t> weights8;
     std::vector<float> scale, bias, offset;
+    const void *file_weight = nullptr;
+    const float *file_offset = nullptr;
 };
 struct PixelConvCall {
     const PixelConv *conv = nullptr;
@@ -141,6 +145,7 @@ struct Pointwise {
     int channels_in = 0, channels_out = 0;
     std::vector<int16_t> weights;  // layout: see prepare.cpp
     std::vector<float> scale, bias;
+    const int16_t *file_weight = nullptr;
 };
 struct PointwiseCall {
     const Pointwise *conv = nullptr;
@@ -176,8 +181,8 @@ struct Kernels {
     void (*mean_pool)(const PoolCall &, Part);       // kernel = the whole map
     void (*elementwise)(const ElementwiseCall &, Part);
     void (*mean_abs)(const FloatMap &in, const FloatMap &out, int row_begin, int row_end);
-    // The map of a merged convolution from the plain one: main words of every pixel, then the leftover bits of it and its two
-    // neighbours, `leftover` bits each.
+    // The map of a merged convolution from the plain one: main words of every pixel, then the leftover bits of its left neighbour,
+    // its own and its right neighbour's, `leftover` bits each without gaps.
     void (*merge)(const BitMap &plain, int leftover, const BitMap &merged, int row_begin, int row_end);
 };
 
@@ -185,7 +190,8 @@ struct Kernels {
 const Kernels *find_kernels(const char *name);
 const char *const *kernel_names();
 
-// ---- prepare.cpp: from the file's tensors to what kernels read. bits: the stream of docs/file-format.md.
+// ---- prepare.cpp: from the file's tensors to what kernels read. bits: the stream of docs/file-format.md. The tensors outlive what is
+// prepared from them.
 void prepare_binary(const uint8_t *bits, const uint32_t *index, const float *shift, const float *scale, const float *bias,
                     BinaryConv *conv /* shape, bases, terms set */);
 Border make_border(const BinaryConv &conv, int in_height, int in_width);
