@@ -17,6 +17,7 @@ COMMANDS = {
     "paths": "the cheapest gradient paths of a network or a block, as text or as a drawing",
     "reproduce": "a table or figure of the papers, ours beside theirs",
     "compare": "train structures at equal cost and print accuracy beside cost and gradient paths",
+    "track": "follow objects: train, run, evaluate, report",
 }
 
 HELP = """usage: onebit COMMAND [arguments]

@@ -1,0 +1,1 @@
+"""Object tracking with 1-bit Siamese networks: boxes, training pairs, the tracker, benchmarks and their scores."""
