@@ -32,6 +32,7 @@ class Sequence:
         cover, absence: GOT-10k's labels per frame: visible share in eighths (0 is invisible) and 0 or 1.
         resolution: (width, height) as the data set states it; object_class: what the target is.
         layout: the layout it was read from; note: what was cut or left out in reading it, in one sentence.
+        aliases: the other names under which toolkits write results of it.
 
     Raises ValueError when the parts do not fit each other.
 
@@ -51,6 +52,7 @@ class Sequence:
     object_class: str | None = None
     layout: str = "folder"
     note: str = ""
+    aliases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.boxes.ndim != 2 or self.boxes.shape[1] != 4 or len(self.boxes) not in (1, len(self.frames)):
@@ -66,7 +68,7 @@ class Sequence:
     @property
     def absent(self) -> NDArray[np.bool_]:
         """Where the ground truth says that the target cannot be seen, (n,)."""
-        return np.isnan(self.boxes).any(axis=1)
+        return np.asarray(np.isnan(self.boxes).any(axis=1))
 
     @property
     def annotated(self) -> bool:

@@ -1,0 +1,63 @@
+"""The sequences of a data set, and what there is to say about how they were found."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from onebit.errors import unknown_name
+from onebit.tracking.sequences import Sequence
+
+
+@dataclass(frozen=True)
+class SequenceSet:
+    """Sequences under one root.
+
+    Attributes:
+        layout: a name of :data:`onebit.tracking.layouts.LAYOUTS`.
+        name: the data set as toolkits name its folder of results: ``GOT-10k``, ``OTB2015``, ``UAV123`` ...
+        subset: the split or the named subset (``val``, ``OTB2013``), or ``all``.
+        missing: names that belong to the subset and were not found; left_out: others, with the reason.
+    """
+
+    layout: str
+    root: Path
+    name: str
+    subset: str
+    sequences: tuple[Sequence, ...]
+    missing: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def select(self, names: Collection[str]) -> SequenceSet:
+        """Only the named sequences, under any of their names, in the data set's order.
+
+        Raises:
+            UsageError: for an unknown name, with the nearest.
+        """
+        by_name = {name: sequence for sequence in self.sequences for name in (*sequence.aliases, sequence.name)}
+        for name in names:
+            if name not in by_name:
+                raise unknown_name("sequence", name, by_name)
+        wanted = {id(by_name[name]) for name in names}
+        return replace(self, sequences=tuple(one for one in self.sequences if id(one) in wanted), missing=())
+
+    def facts(self) -> list[str]:
+        """What was found, what is missing and what was cut, in sentences for the user."""
+        frames = sum(map(len, self.sequences))
+        found = f"{self.root}: {self.layout} layout, {self.name}"
+        found += "" if self.subset in ("all", self.name) else f" {self.subset}"
+        lines = [f"{found}, {len(self)} sequence{'s' * (len(self) != 1)}, {frames:,} frames"]
+        if self.missing:
+            names = ", ".join(self.missing[:8]) + (", ..." if len(self.missing) > 8 else "")
+            total = len(self) + len(self.missing)
+            lines.append(
+                f"{len(self.missing)} of the {total} sequences of {self.subset} are not there ({names}): "
+                "scores over the rest are not comparable with published ones"
+            )
+        lines += self.left_out
+        lines += [f"{sequence.name}: {sequence.note}" for sequence in self.sequences if sequence.note]
+        return lines
