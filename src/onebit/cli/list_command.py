@@ -50,4 +50,4 @@ def _names(kind: str) -> list[str]:
         return list_datasets()
     import onebit
 
-    return onebit.list_models() if kind == "models" else onebit.list_methods()
+    return onebit.list_models(kind="any") if kind == "models" else onebit.list_methods()

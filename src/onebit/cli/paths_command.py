@@ -70,10 +70,10 @@ def run(argv: Sequence[str]) -> None:
         paths = _own(arguments)
     elif arguments.name in BLOCKS:
         paths = _block(arguments)
-    elif arguments.name in list_models():
+    elif arguments.name in list_models(kind="any"):
         paths = _model(arguments)
     else:
-        raise unknown_name("model or block", arguments.name, [*BLOCKS, *list_models()])
+        raise unknown_name("model or block", arguments.name, [*BLOCKS, *list_models(kind="any")])
     if arguments.svg is not None:
         paths.to_svg(arguments.svg)
     if arguments.png is not None:

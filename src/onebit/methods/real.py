@@ -11,7 +11,7 @@ from onebit.methods.registry import METHODS, Method
 
 
 class RealConv2d(nn.Conv2d):
-    """``conv2d(relu(x), weight)``, without bias; He-normal start.
+    """``conv2d(relu(x), weight)``, with a bias on request; He-normal start.
 
     Shapes:
         (N, C_in, H, W) float -> (N, C_out, H_out, W_out)
@@ -20,8 +20,10 @@ class RealConv2d(nn.Conv2d):
     weight_bits: ClassVar[int] = 32
     activation_bits: ClassVar[int] = 32
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, **arguments: Any) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, bias=False, **arguments)
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, bias: bool = False, **arguments: Any
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, bias=bias, **arguments)
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
 
     def forward(self, input: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -23,6 +23,8 @@ class Tap:
 
 
 MODELS: Registry[Callable[..., nn.Module]] = Registry("model")
+#: names of those that look for one image in another: they have no classes and take images of several sizes
+TRACKERS: set[str] = set()
 
 
 def check_widths(widths: Sequence[int], count: int | None, meaning: str) -> tuple[int, ...]:
@@ -52,13 +54,16 @@ def check_images(images: Tensor, channels: int) -> None:
         raise UsageError(f"this network takes (N, {channels}, H, W) images, got {tuple(images.shape)}")
 
 
-def list_models(pattern: str = "*") -> list[str]:
-    """Names of the architectures that match a shell pattern.
+def list_models(pattern: str = "*", kind: Literal["classifier", "tracker", "any"] = "classifier") -> list[str]:
+    """Names of the architectures that match a shell pattern: of classifiers, of trackers, or of both.
 
-    >>> list_models("wrn*")
-    ['wrn22', 'wrn40']
+    >>> list_models("wrn*"), list_models(kind="tracker")
+    (['wrn22', 'wrn40'], ['siamfc'])
     """
-    return MODELS.names(pattern)
+    kinds = {"classifier": (False,), "tracker": (True,), "any": (False, True)}
+    if kind not in kinds:
+        raise unknown_name("kind of model", kind, kinds)
+    return [name for name in MODELS.names(pattern) if (name in TRACKERS) in kinds[kind]]
 
 
 def model_options(name: str) -> dict[str, Any]:
@@ -106,10 +111,12 @@ def create_model(
         method: see :func:`onebit.list_methods`; ``"real"`` gives the full-precision twin.
         num_classes, in_channels: of the classifier and of the images.
         image_size: height and width of the images; it picks the stem (3x3 up to 64 pixels, 7x7 with pooling above).
+            Trackers have neither classes nor one image size and do not read the two.
         method_options: options of the method, such as ``{"kernel_grad": "full"}``.
         options: of the architecture, such as ``widths=(32, 32, 64, 128)``.
     Returns:
-        a module (N, in_channels, H, W) -> (N, num_classes) with ``taps``, the feature maps that twin and student share.
+        a module (N, in_channels, H, W) -> (N, num_classes) (a tracker: see its own) with ``taps``, the feature maps that
+        twin and student share.
     Raises:
         UsageError: for unknown names and options (the nearest valid one is named), options of another type than their
             default, and impossible sizes.
@@ -127,4 +134,6 @@ def create_model(
         if type(value) is not int or value < 1:
             raise UsageError(f"{label} must be a positive whole number, got {value!r}")
     bound = get_method(method, **(method_options or {}))
+    if name in TRACKERS:
+        return build(bound, in_channels=in_channels, **options)
     return build(bound, num_classes=num_classes, in_channels=in_channels, image_size=image_size, **options)
