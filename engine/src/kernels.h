@@ -83,7 +83,7 @@ struct BinaryConv {
     int words = 0;       // words per pixel of its input map, all groups
     int row_words = 0;   // words that one kernel row multiplies, of one group
     const uint8_t *file_bits = nullptr;  // the file's own tensor, as all file_... below: what the reference kernels read
-    std::vector<uint32_t> weights;   // layout: see prepare.cpp
+    std::vector<uint32_t> weights;   // [base][block of all groups][kernel row][word of the row][lane]
     std::vector<uint32_t> index;     // term -> base
     std::vector<float> shift;        // term -> shift of its input
     std::vector<float> scale;        // terms x (blocks of all groups x 16)
@@ -96,7 +96,10 @@ struct Border {
     int height = 0, width = 0;  // of the result
     std::vector<uint16_t> row_class, column_class;
     int row_classes = 0, column_classes = 0;
-    std::vector<int32_t> start;  // see prepare.cpp
+    // Per row class, column class and base, blocks of all groups x 16: what the counters of differing bits start from, so that a
+    // finished counter n means the sum odd - 2 * n. odd: per row class and column class, 0 or 1.
+    std::vector<int32_t> start;
+    std::vector<uint8_t> odd;
 };
 
 struct BinaryConvCall {
@@ -120,10 +123,12 @@ struct FloatConvCall {
     Epilogue epilogue;
 };
 
-// Pixels times 8- or 16-bit weights in exact 32-bit sums. start holds the bias of every border class, as in Border.
+// Pixels times 8- or 16-bit weights in exact 32-bit sums.
 struct PixelConv {
     ConvShape shape;
     int bits = 16;
+    // [block][kernel row][run][pair][lane][2] or [..][quad][lane][4]: a run is what lies side by side in memory, all columns of the kernel
+    // row, or one where they are dilated; zeros fill its last pair or quad.
     std::vector<int16_t> weights16;
     std::vector<int8_t> weights8;
     std::vector<float> scale, bias, offset;
@@ -132,18 +137,18 @@ struct PixelConv {
 };
 struct PixelConvCall {
     const PixelConv *conv = nullptr;
-    ByteMap input;  // framed as far as its padding, one row more below and 64 bytes more
+    ByteMap input;  // without gaps between pixels; framed as far as its padding, one row more below and 64 bytes more
     int height = 0, width = 0;
     std::vector<uint16_t> row_class, column_class;
     int column_classes = 0;
-    std::vector<float> bias;  // per class, padded to blocks
+    std::vector<float> bias;  // per row class and column class, padded to blocks
     Epilogue epilogue;
 };
 
 // 1x1 convolution of values rounded to 12 bits by the map's own greatest magnitude.
 struct Pointwise {
     int channels_in = 0, channels_out = 0;
-    std::vector<int16_t> weights;  // layout: see prepare.cpp
+    std::vector<int16_t> weights;  // [block][pair of channels][lane][2]
     std::vector<float> scale, bias;
     const int16_t *file_weight = nullptr;
 };

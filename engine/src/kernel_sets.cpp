@@ -1,0 +1,48 @@
+// Which sets of kernels this build has, and which of them this processor can run.
+#include <cstring>
+
+#include "kernels.h"
+
+namespace onebit {
+
+extern const Kernels reference_kernels;
+namespace portable {
+extern const Kernels kernels;
+}
+namespace {
+
+bool always() { return true; }
+
+struct KernelSet {
+    const Kernels *kernels;
+    bool (*runs_here)();
+};
+
+// Best first.
+const KernelSet kernel_sets[] = {
+    {&portable::kernels, always},
+    {&reference_kernels, always},
+};
+constexpr int number_of_sets = sizeof kernel_sets / sizeof *kernel_sets;
+
+}  // namespace
+
+const Kernels *find_kernels(const char *name) {
+    for (const KernelSet &set : kernel_sets)
+        if (std::strcmp(set.kernels->name, name) == 0) return set.runs_here() ? set.kernels : nullptr;
+    return nullptr;
+}
+
+const char *const *kernel_names() {
+    static const struct Names {
+        const char *name[number_of_sets + 1] = {};
+        Names() {
+            int n = 0;
+            for (const KernelSet &set : kernel_sets)
+                if (set.runs_here()) name[n++] = set.kernels->name;
+        }
+    } names;
+    return names.name;
+}
+
+}  // namespace onebit

@@ -1,0 +1,318 @@
+// Binary convolution without a popcount instruction. Eight signs of the input pick an entry of a table: for either nibble of them, in how
+// many bits it differs from each of the sixteen nibbles there are. The weights of 16 channels are the indices into it, low nibbles in the
+// low lane of a ymm register and high nibbles in the high lane: one shuffle and one addition for 128 multiply-accumulates.
+//
+// Per strip of pixels, the input's bytes become offsets into the table. Counters are bytes; after at most 63 steps they are added to
+// 16-bit sums, strip by strip, so that the weights of these steps stay in the first-level cache.
+#pragma once
+
+#include "binary_conv.h"
+
+namespace onebit {
+namespace ONEBIT_SET {
+
+struct CountTable {
+    alignas(64) uint8_t differences[256][32];
+
+    constexpr CountTable() : differences() {
+        for (int byte = 0; byte < 256; ++byte)
+            for (int i = 0; i < 32; ++i) {
+                const int nibble = i < 16 ? byte & 15 : byte >> 4;
+                for (int rest = nibble ^ (i & 15); rest; rest >>= 1) differences[byte][i] = uint8_t(differences[byte][i] + (rest & 1));
+            }
+    }
+};
+constexpr CountTable count_table;
+
+constexpr int strip_pixels = 64;     // at most; sums of a strip stay in the first-level cache
+constexpr int strip_offsets = 16384; // room for the offsets of a strip
+constexpr int steps_between_sums = 255 / 4;
+
+// Bytes of one group that hold signs: of a pixel, of a kernel row in the order of the weights, and the runs that the latter lies in.
+struct ByteRow {
+    int pixel, total, runs, run, middle, step;
+};
+
+inline ByteRow byte_row_of(const BinaryConv &conv) {
+    const ConvShape &shape = conv.shape;
+    const int channels = shape.channels_in / shape.groups;
+    if (conv.merged) {
+        const int whole = channels / 32 * 4, leftover = (channels % 32 * 3 + 7) / 8;
+        return {whole + leftover, 3 * whole + leftover, 3, whole, leftover, whole + leftover};
+    }
+    const int pixel = (channels + 7) / 8;
+    if (shape.dilation_w == 1) return {pixel, pixel * shape.kernel_w, 1, pixel * shape.kernel_w, 0, 0};
+    return {pixel, pixel * shape.kernel_w, shape.kernel_w, pixel, 0, pixel * shape.dilation_w};
+}
+
+// Rows and columns of the input that results of that many rows and columns read.
+inline int input_rows(const ConvShape &shape, int rows) { return (rows - 1) * shape.stride_h + (shape.kernel_h - 1) * shape.dilation_h + 1; }
+inline int input_columns(const ConvShape &shape, int columns) {
+    return (columns - 1) * shape.stride_w + (shape.kernel_w - 1) * shape.dilation_w + 1;
+}
+
+// Whether sums fit 16 bits, and the input of one pixel a strip; else the weights stay as they are, for the kernel of all sets.
+inline bool can_look_up(const BinaryConv &conv) {
+    const ByteRow row = byte_row_of(conv);
+    const int64_t steps = int64_t(row.total) * conv.shape.kernel_h;
+    const int64_t offsets = int64_t(input_rows(conv.shape, 1)) * input_columns(conv.shape, 1) * row.pixel;
+    return steps * 8 <= 65535 && offsets <= strip_offsets;
+}
+
+// Weights from words to nibbles: [base][block][kernel row][byte of the row][low nibbles of 16 lanes, high nibbles].
+inline void arrange_for_look_up(BinaryConv *conv) {
+    if (!can_look_up(*conv)) return;
+    const ConvShape &shape = conv->shape;
+    const ByteRow row = byte_row_of(*conv);
+    const size_t words_in_row = size_t(conv->row_words) * lanes, rows = conv->weights.size() / words_in_row;
+    std::vector<uint32_t> arranged(rows * row.total * 32 / sizeof(uint32_t));
+    uint8_t *to = reinterpret_cast<uint8_t *>(arranged.data());
+    for (size_t r = 0; r < rows; ++r) {
+        const uint32_t *words = &conv->weights[r * words_in_row];
+        for (int tap = 0; tap < shape.kernel_w; ++tap) {
+            const int bytes = !conv->merged ? row.pixel : row.run + (tap == 1 ? row.middle : 0);
+            for (int byte = 0; byte < bytes; ++byte, to += 32)
+                for (int lane = 0; lane < lanes; ++lane) {
+                    const uint32_t value = words[byte / 4 * lanes + lane] >> byte % 4 * 8;
+                    to[lane] = value & 15;
+                    to[lane + 16] = value >> 4 & 15;
+                }
+            words += (bytes + 3) / 4 * lanes;
+        }
+    }
+    conv->weights.swap(arranged);
+    conv->arranged = true;
+}
+
+// Pixels [x0, x1) of rows [y0, y1) of the result.
+struct Strip {
+    int y0, y1, x0, x1;
+};
+
+struct StripSize {
+    int rows, columns;
+};
+
+// Whole rows where they are short, else even pieces of a row.
+inline StripSize strip_size(const ConvShape &shape, int pixel_bytes, int width) {
+    const int pieces = (width + strip_pixels - 1) / strip_pixels;
+    StripSize size{pieces == 1 ? strip_pixels / width : 1, (width + pieces - 1) / pieces};
+    while (int64_t(input_rows(shape, size.rows)) * input_columns(shape, size.columns) * pixel_bytes > strip_offsets) {
+        if (size.rows > 1) --size.rows;
+        else size.columns = (size.columns + 1) / 2;
+    }
+    return size;
+}
+
+// `count` bytes to offsets of their entries in the table, and up to 15 more.
+inline void to_offsets(const uint8_t *bytes, int count, uint16_t *offsets) {
+    for (int i = 0; i < count; i += 16) {
+        const __m256i values = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i *>(bytes + i)));
+        _mm256_storeu_si256(reinterpret_cast<__m256i *>(offsets + i), _mm256_slli_epi16(values, 5));
+    }
+}
+
+// Steps that lie side by side: their place relative to a pixel's first offset.
+struct Run {
+    int offset, length;
+};
+
+// The steps of a convolution, cut where the byte counters have to be emptied.
+class Steps {
+public:
+    Steps(const ByteRow &row, int kernel_h, int row_step) : row(row), kernel_h(kernel_h), row_step(row_step) {}
+
+    // The next runs, at most steps_between_sums steps in all; 0 at the end.
+    int next(Run (&runs)[steps_between_sums]) {
+        int count = 0;
+        for (int room = steps_between_sums; room > 0 && y < kernel_h;) {
+            const int length = row.run + (index == 1 ? row.middle : 0), taken = smaller(length - done, room);
+            if (taken > 0) runs[count++] = {y * row_step + index * row.step + done, taken};
+            room -= taken;
+            done += taken;
+            if (done < length) continue;
+            done = 0;
+            if (++index == row.runs) {
+                index = 0;
+                ++y;
+            }
+        }
+        return count;
+    }
+
+private:
+    const ByteRow row;
+    const int kernel_h, row_step;
+    int y = 0, index = 0, done = 0;
+};
+
+// sum += table[index], byte by byte. Written out, or the compiler copies registers around it.
+ONEBIT_INLINE void look_up(__m256i &sum, __m256i table, __m256i index) {
+    __m256i counts;
+    asm("vpshufb %[index], %[table], %[counts]\n\t"
+        "vpaddb %[counts], %[sum], %[sum]"
+        : [sum] "+x"(sum), [counts] "=x"(counts)
+        : [table] "x"(table), [index] "x"(index));
+}
+
+// Adds the differing bits of some runs to the 16-bit sums of P pixels by B blocks.
+template <int P, int B>
+ONEBIT_INLINE void look_up_runs(const Run *runs, int count, const uint16_t *const *pixels, const uint8_t *weights, size_t block_bytes,
+                                __m256i *sums) {
+    const uint8_t *table = count_table.differences[0];
+    __m256i counts[P][B];
+    ONEBIT_UNROLL
+    for (int p = 0; p < P; ++p)
+        ONEBIT_UNROLL
+        for (int b = 0; b < B; ++b) counts[p][b] = _mm256_setzero_si256();
+    for (int r = 0; r < count; ++r) {
+        const uint16_t *pixel[P];
+        ONEBIT_UNROLL
+        for (int p = 0; p < P; ++p) pixel[p] = pixels[p] + runs[r].offset;
+        for (ptrdiff_t k = 0; k < runs[r].length; ++k, weights += 32) {
+            __m256i index[B];
+            ONEBIT_UNROLL
+            for (int b = 0; b < B; ++b) index[b] = load_integers(weights + b * block_bytes);
+            ONEBIT_UNROLL
+            for (int p = 0; p < P; ++p) {
+                const __m256i entry = load_integers(table + pixel[p][k]);
+                ONEBIT_UNROLL
+                for (int b = 0; b < B; ++b) look_up(counts[p][b], entry, index[b]);
+            }
+        }
+    }
+    ONEBIT_UNROLL
+    for (int p = 0; p < P; ++p)
+        ONEBIT_UNROLL
+        for (int b = 0; b < B; ++b, ++sums)
+            *sums = _mm256_add_epi16(*sums, _mm256_add_epi16(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(counts[p][b])),
+                                                             _mm256_cvtepu8_epi16(_mm256_extracti128_si256(counts[p][b], 1))));
+}
+
+// a + b, b 16 lanes of 16 bits.
+ONEBIT_INLINE I add_counts(I a, __m256i b) {
+    return {_mm256_add_epi32(a.low, _mm256_cvtepu16_epi32(_mm256_castsi256_si128(b))),
+            _mm256_add_epi32(a.high, _mm256_cvtepu16_epi32(_mm256_extracti128_si256(b, 1)))};
+}
+
+// The input of a strip as offsets into the table; kept as long as strip, group and input stay the same.
+class StripInput {
+public:
+    StripInput(const BinaryConv &conv, StripSize size)
+        : conv(conv), row(byte_row_of(conv)), columns(input_columns(conv.shape, size.columns)), row_offsets(columns * row.pixel) {}
+
+    void take(const BitMap &input, const Strip &strip, int group) {
+        if (&input == taken && group == taken_group && strip.y0 == taken_y && strip.x0 == taken_x) return;
+        taken = &input;
+        taken_group = group;
+        taken_y = strip.y0;
+        taken_x = strip.x0;
+        const ConvShape &shape = conv.shape;
+        const int first_y = strip.y0 * shape.stride_h - shape.pad_h, first_x = strip.x0 * shape.stride_w - shape.pad_w;
+        const int rows = input_rows(shape, strip.y1 - strip.y0), width = input_columns(shape, strip.x1 - strip.x0);
+        for (int y = 0; y < rows; ++y) {
+            const uint32_t *words = at(input, first_y + y, first_x) + group * (input.words / shape.groups);
+            uint16_t *to = offsets + y * row_offsets;
+            if (row.pixel == input.words * 4) to_offsets(reinterpret_cast<const uint8_t *>(words), width * row.pixel, to);
+            else
+                for (int x = 0; x < width; ++x, words += input.words, to += row.pixel)
+                    to_offsets(reinterpret_cast<const uint8_t *>(words), row.pixel, to);
+        }
+    }
+
+    const uint16_t *at_result(int y, int x) const {
+        return offsets + y * conv.shape.stride_h * row_offsets + x * conv.shape.stride_w * row.pixel;
+    }
+    Steps steps() const { return {row, conv.shape.kernel_h, conv.shape.dilation_h * row_offsets}; }
+
+private:
+    const BinaryConv &conv;
+    const ByteRow row;
+    const int columns, row_offsets;
+    const BitMap *taken = nullptr;
+    int taken_group = -1, taken_y = -1, taken_x = -1;
+    uint16_t offsets[strip_offsets + 16];
+};
+
+// B blocks from `index` on for all pixels of a strip, P at a time.
+template <int P, int B>
+inline ONEBIT_NO_INLINE void look_up_strip(const BinaryConvCall &call, const Strip &strip, int index, StripInput *strip_input) {
+    constexpr int most = (strip_pixels + P - 1) / P;
+    const BinaryConv &conv = *call.conv;
+    const ConvShape &shape = conv.shape;
+    const Border &border = *call.border;
+    const Block block = block_at(index, shape.channels_out, shape.groups);
+    const int padded = blocks(shape.channels_out / shape.groups) * shape.groups * lanes;
+    const size_t block_bytes = size_t(byte_row_of(conv).total) * shape.kernel_h * 32, base_bytes = block_bytes * (padded / lanes);
+    const int width = strip.x1 - strip.x0, pixels = (strip.y1 - strip.y0) * width, tiles = (pixels + P - 1) / P;
+
+    Tile<P> tile[most];
+    const uint16_t *pixel[most * P];
+    for (int i = 0; i < tiles; ++i) {
+        tile[i] = tile_at<P>(i * P, pixels, width);
+        for (int p = 0; p < P; ++p) {
+            pixel[i * P + p] = strip_input->at_result(tile[i].y[p], tile[i].x[p]);
+            tile[i].y[p] += strip.y0;
+            tile[i].x[p] += strip.x0;
+        }
+    }
+    F values[most][P][B];
+    for (int i = 0; i < tiles; ++i)
+        for (int p = 0; p < P; ++p)
+            for (int b = 0; b < B; ++b) values[i][p][b] = load(&conv.bias[(index + b) * lanes]);
+
+    for (int t = 0; t < conv.terms; ++t) {
+        const int base = int(conv.index[t]);
+        strip_input->take(*call.inputs[t], strip, block.group);
+        __m256i sums[most * P * B];
+        for (int i = 0; i < tiles * P * B; ++i) sums[i] = _mm256_setzero_si256();
+        const uint8_t *weights = reinterpret_cast<const uint8_t *>(conv.weights.data()) + base * base_bytes + index * block_bytes;
+        Steps steps = strip_input->steps();
+        Run runs[steps_between_sums];
+        while (const int count = steps.next(runs)) {
+            for (int i = 0; i < tiles; ++i) look_up_runs<P, B>(runs, count, pixel + i * P, weights, block_bytes, sums + i * P * B);
+            for (int r = 0; r < count; ++r) weights += runs[r].length * 32;
+        }
+        for (int i = 0; i < tiles; ++i)
+            for (int p = 0; p < P; ++p) {
+                const int y = tile[i].y[p], x = tile[i].x[p];
+                const int border_class = border.row_class[y] * border.column_classes + border.column_class[x];
+                const int32_t *start = &border.start[(size_t(border_class) * conv.bases + base) * padded + index * lanes];
+                for (int b = 0; b < B; ++b) {
+                    const I count = add_counts(load_words(start + b * lanes), sums[(i * P + p) * B + b]);
+                    F sum = to_float(subtract_twice(border.odd[border_class], count));
+                    if (call.input_scale.data) sum = mul(sum, broadcast(*at(call.input_scale, y, x)));
+                    values[i][p][b] = fma(sum, load(&conv.scale[size_t(t) * padded + (index + b) * lanes]), values[i][p][b]);
+                }
+            }
+    }
+    for (int i = 0; i < tiles; ++i)
+        finish(call.epilogue, tile[i], block.channel, shape.channels_out / shape.groups - block.first, values[i]);
+}
+
+inline void look_up_conv(const BinaryConvCall &call, Part part) {
+    const BinaryConv &conv = *call.conv;
+    if (!conv.arranged) return binary_conv(call, part);
+    const ConvShape &shape = conv.shape;
+    const int width = call.border->width;
+    const StripSize size = strip_size(shape, byte_row_of(conv).pixel, width);
+    StripInput input(conv, size);
+    for (int y = part.row_begin; y < part.row_end; y += size.rows)
+        for (int x = 0; x < width; x += size.columns) {
+            const Strip strip{y, smaller(y + size.rows, part.row_end), x, smaller(x + size.columns, width)};
+            for (int block = part.block_begin; block < part.block_end;) {
+                const int left = blocks_together(block, part.block_end, shape.channels_out, shape.groups, 8);
+                const int together = left == 5 || left == 6 ? 3 : smaller(left, 4);
+                switch (together) {
+                    case 4: look_up_strip<2, 4>(call, strip, block, &input); break;
+                    case 3: look_up_strip<3, 3>(call, strip, block, &input); break;
+                    case 2: look_up_strip<5, 2>(call, strip, block, &input); break;
+                    default: look_up_strip<7, 1>(call, strip, block, &input); break;
+                }
+                block += together;
+            }
+        }
+}
+
+}  // namespace ONEBIT_SET
+}  // namespace onebit

@@ -1,0 +1,4 @@
+// The kernel set "portable": any processor.
+#define ONEBIT_SET portable
+#include "../simd/portable.h"
+#include "set.h"

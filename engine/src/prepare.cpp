@@ -1,0 +1,227 @@
+// From the file's tensors to what the vector kernels read: weights by blocks of 16 output channels, constants padded to whole blocks,
+// and where the border cuts kernels off. kernels.h states every layout.
+#include <algorithm>
+
+#include "kernels.h"
+
+namespace onebit {
+namespace {
+
+// Where output channels stand in arrays that are padded group by group.
+struct Outputs {
+    int channels, group_channels, padded;
+
+    Outputs(int channels, int groups)
+        : channels(channels), group_channels(channels / groups), padded(blocks(channels / groups) * groups * lanes) {}
+    int place(int channel) const { return channel / group_channels * blocks(group_channels) * lanes + channel % group_channels; }
+
+    void pad(const float *from, std::vector<float> *to) const {
+        const size_t start = to->size();
+        to->resize(start + padded);
+        for (int o = 0; o < channels; ++o) (*to)[start + place(o)] = from[o];
+    }
+};
+
+bool bit(const uint8_t *bits, size_t i) { return bits[i / 8] >> i % 8 & 1; }
+
+int words(int bits) { return (bits + 31) / 32; }
+
+// Merged rows pay where they save at least a word of a row that is short.
+bool is_merged(const ConvShape &shape) {
+    const int leftover = shape.channels_in % 32;
+    return shape.groups == 1 && shape.kernel_w == 3 && shape.dilation_w == 1 && shape.pad_w <= 1 && leftover > 0 &&
+           words(3 * leftover) < 3 && shape.channels_in < 512;
+}
+
+// Bit of channel c of kernel column s within a row of the kernel, in the order of the input map's words.
+int place_in_row(const BinaryConv &conv, int s, int c) {
+    const int channels = conv.shape.channels_in / conv.shape.groups;
+    if (!conv.merged) return s * words(channels) * 32 + c;
+    const int leftover = channels % 32, whole = channels - leftover;
+    if (c >= whole) return 2 * whole + s * leftover + c - whole;
+    return s * whole + (s == 2 ? words(3 * leftover) * 32 : 0) + c;
+}
+
+// Kernel taps [begin, end) that lie inside the map; equal ranges make a class.
+struct Taps {
+    int begin, end;
+};
+
+std::vector<Taps> classify(int size, int in_size, int kernel, int stride, int pad, int dilation, std::vector<uint16_t> *classes) {
+    std::vector<Taps> distinct;
+    classes->resize(size);
+    for (int i = 0; i < size; ++i) {
+        const int start = i * stride - pad;
+        Taps taps{0, kernel};
+        while (taps.begin < kernel && start + taps.begin * dilation < 0) ++taps.begin;
+        while (taps.end > taps.begin && start + (taps.end - 1) * dilation >= in_size) --taps.end;
+        const auto same = [&](const Taps &other) { return taps.begin == other.begin && taps.end == other.end; };
+        const auto found = std::find_if(distinct.begin(), distinct.end(), same);
+        (*classes)[i] = uint16_t(found - distinct.begin());
+        if (found == distinct.end()) distinct.push_back(taps);
+    }
+    return distinct;
+}
+
+int result_size(int size, int kernel, int stride, int pad, int dilation) {
+    return (size + 2 * pad - dilation * (kernel - 1) - 1) / stride + 1;
+}
+
+// Weights of `bytes` small integers to a lane: [block][row][run][word][lane][bytes], zeros in the last word of a run.
+template <class Weight>
+std::vector<Weight> in_words(const Weight *weight, const ConvShape &shape, int per_word) {
+    const int columns = shape.dilation_w == 1 ? shape.kernel_w : 1, runs = shape.kernel_w / columns, run = columns * shape.channels_in;
+    const int run_words = (run + per_word - 1) / per_word, rows = shape.kernel_h * runs;
+    std::vector<Weight> result(size_t(blocks(shape.channels_out)) * rows * run_words * lanes * per_word);
+    for (int o = 0; o < shape.channels_out; ++o)
+        for (int r = 0; r < rows; ++r)
+            for (int k = 0; k < run; ++k)
+                result[(((size_t(o / lanes) * rows + r) * run_words + k / per_word) * lanes + o % lanes) * per_word + k % per_word] =
+                    weight[(size_t(o) * rows + r) * run + k];
+    return result;
+}
+
+}  // namespace
+
+void prepare_binary(const uint8_t *bits, const uint32_t *index, const float *shift, const float *scale, const float *bias,
+                    BinaryConv *conv) {
+    const ConvShape &shape = conv->shape;
+    const Outputs outputs(shape.channels_out, shape.groups);
+    const int channels = shape.channels_in / shape.groups, taps = shape.kernel_h * shape.kernel_w;
+    conv->file_bits = bits;
+    conv->merged = is_merged(shape);
+    conv->words = conv->merged ? channels / 32 + words(3 * (channels % 32)) : words(channels) * shape.groups;
+    conv->row_words = conv->merged ? 3 * (channels / 32) + words(3 * (channels % 32)) : words(channels) * shape.kernel_w;
+    conv->index.assign(index, index + conv->terms);
+    conv->shift.assign(shift, shift + conv->terms);
+    conv->scale.clear();
+    conv->bias.clear();
+    for (int t = 0; t < conv->terms; ++t) outputs.pad(scale + size_t(t) * shape.channels_out, &conv->scale);
+    outputs.pad(bias, &conv->bias);
+
+    conv->weights.assign(size_t(conv->bases) * outputs.padded * shape.kernel_h * conv->row_words, 0);
+    conv->positives.assign(size_t(conv->bases) * shape.channels_out * taps, 0);
+    size_t i = 0;
+    for (int m = 0; m < conv->bases; ++m)
+        for (int o = 0; o < shape.channels_out; ++o) {
+            const int place = outputs.place(o);
+            for (int tap = 0; tap < taps; ++tap) {
+                const int r = tap / shape.kernel_w, s = tap % shape.kernel_w;
+                const size_t block = size_t(m) * (outputs.padded / lanes) + place / lanes;
+                uint32_t *row = &conv->weights[(block * shape.kernel_h + r) * conv->row_words * lanes + place % lanes];
+                int positives = 0;
+                for (int c = 0; c < channels; ++c, ++i)
+                    if (bit(bits, i)) {
+                        const int b = place_in_row(*conv, s, c);
+                        row[b / 32 * lanes] |= 1u << b % 32;
+                        ++positives;
+                    }
+                conv->positives[(size_t(m) * shape.channels_out + o) * taps + tap] = positives;
+            }
+        }
+}
+
+// A padded tap meets zero words, which differ from the weights in `positives` bits. Of n channels in all taps inside, the sum is
+// n + 2 * (positives of the padded taps) - 2 * (all differing bits).
+Border make_border(const BinaryConv &conv, int in_height, int in_width) {
+    const ConvShape &shape = conv.shape;
+    const Outputs outputs(shape.channels_out, shape.groups);
+    const int channels = shape.channels_in / shape.groups, taps = shape.kernel_h * shape.kernel_w;
+    Border border;
+    border.height = result_size(in_height, shape.kernel_h, shape.stride_h, shape.pad_h, shape.dilation_h);
+    border.width = result_size(in_width, shape.kernel_w, shape.stride_w, shape.pad_w, shape.dilation_w);
+    const std::vector<Taps> rows =
+        classify(border.height, in_height, shape.kernel_h, shape.stride_h, shape.pad_h, shape.dilation_h, &border.row_class);
+    const std::vector<Taps> columns =
+        classify(border.width, in_width, shape.kernel_w, shape.stride_w, shape.pad_w, shape.dilation_w, &border.column_class);
+    border.row_classes = int(rows.size());
+    border.column_classes = int(columns.size());
+    border.start.assign(rows.size() * columns.size() * conv.bases * outputs.padded, 0);
+    int32_t *start = border.start.data();
+    for (const Taps &row : rows)
+        for (const Taps &column : columns) {
+            const int inside = channels * (row.end - row.begin) * (column.end - column.begin);
+            border.odd.push_back(uint8_t(inside % 2));
+            for (int m = 0; m < conv.bases; ++m, start += outputs.padded)
+                for (int o = 0; o < shape.channels_out; ++o) {
+                    const int32_t *positives = &conv.positives[(size_t(m) * shape.channels_out + o) * taps];
+                    int padded = 0;
+                    for (int tap = 0; tap < taps; ++tap) {
+                        const int r = tap / shape.kernel_w, s = tap % shape.kernel_w;
+                        if (r < row.begin || r >= row.end || s < column.begin || s >= column.end) padded += positives[tap];
+                    }
+                    start[outputs.place(o)] = -(inside / 2 + padded);
+                }
+        }
+    return border;
+}
+
+void prepare_float(const float *weight, const float *bias, FloatConv *conv) {
+    const ConvShape &shape = conv->shape;
+    const Outputs outputs(shape.channels_out, shape.groups);
+    const size_t taps = size_t(shape.kernel_h) * shape.kernel_w * (shape.channels_in / shape.groups);
+    conv->file_weight = weight;
+    conv->bias.clear();
+    outputs.pad(bias, &conv->bias);
+    conv->weights.assign(outputs.padded * taps, 0);
+    for (int o = 0; o < shape.channels_out; ++o) {
+        const int place = outputs.place(o);
+        float *to = &conv->weights[place / lanes * taps * lanes + place % lanes];
+        for (size_t k = 0; k < taps; ++k) to[k * lanes] = weight[o * taps + k];
+    }
+}
+
+void prepare_pixels(const void *weight, const float *scale, const float *bias, const float *offset, PixelConv *conv) {
+    const ConvShape &shape = conv->shape;
+    const Outputs outputs(shape.channels_out, 1);
+    conv->file_weight = weight;
+    conv->file_offset = offset;
+    if (conv->bits == 8) conv->weights8 = in_words(static_cast<const int8_t *>(weight), shape, 4);
+    else conv->weights16 = in_words(static_cast<const int16_t *>(weight), shape, 2);
+    conv->scale.clear();
+    conv->bias.clear();
+    outputs.pad(scale, &conv->scale);
+    outputs.pad(bias, &conv->bias);
+    conv->offset.assign(offset, offset + size_t(shape.channels_out) * shape.kernel_h * shape.kernel_w);
+}
+
+void plan_pixels(const PixelConv &conv, int in_height, int in_width, PixelConvCall *call) {
+    const ConvShape &shape = conv.shape;
+    const Outputs outputs(shape.channels_out, 1);
+    call->conv = &conv;
+    call->height = result_size(in_height, shape.kernel_h, shape.stride_h, shape.pad_h, shape.dilation_h);
+    call->width = result_size(in_width, shape.kernel_w, shape.stride_w, shape.pad_w, shape.dilation_w);
+    const std::vector<Taps> rows =
+        classify(call->height, in_height, shape.kernel_h, shape.stride_h, shape.pad_h, shape.dilation_h, &call->row_class);
+    const std::vector<Taps> columns =
+        classify(call->width, in_width, shape.kernel_w, shape.stride_w, shape.pad_w, shape.dilation_w, &call->column_class);
+    call->column_classes = int(columns.size());
+    call->bias.clear();
+    std::vector<float> sums(shape.channels_out);
+    for (const Taps &row : rows)
+        for (const Taps &column : columns) {
+            for (int o = 0; o < shape.channels_out; ++o) {
+                double sum = conv.bias[o];
+                for (int r = row.begin; r < row.end; ++r)
+                    for (int s = column.begin; s < column.end; ++s)
+                        sum += conv.offset[(size_t(o) * shape.kernel_h + r) * shape.kernel_w + s];
+                sums[o] = float(sum);
+            }
+            outputs.pad(sums.data(), &call->bias);
+        }
+}
+
+void prepare_pointwise(const int16_t *weight, const float *scale, const float *bias, Pointwise *conv) {
+    ConvShape shape;
+    shape.channels_in = conv->channels_in;
+    shape.channels_out = conv->channels_out;
+    const Outputs outputs(shape.channels_out, 1);
+    conv->file_weight = weight;
+    conv->weights = in_words(weight, shape, 2);
+    conv->scale.clear();
+    conv->bias.clear();
+    outputs.pad(scale, &conv->scale);
+    outputs.pad(bias, &conv->bias);
+}
+
+}  // namespace onebit
