@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from onebit.errors import OnebitError, UsageError
 CONFIGURATION = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
 #: Bounds of the quantisation around its threshold. Wide enough to stay apart in float32 when OpenVINO folds a batch norm into
 #: them (equal bounds give wrong values), narrow enough for a sharp threshold, which lies 1e-9 below 0 so that 0 becomes +1.
-_LOW, _HIGH = -1e-3, 1e-3 * (1 - 1e-6)
+_BOUND, _BELOW = 1e-3, 1 - 1e-6
 
 
 def to_openvino(program: Program) -> Any:
@@ -82,7 +83,7 @@ class _Graph:
         dtype = np.uint8 if program.takes_pixels_only else np.float32
         self.given = opset8.parameter([1, *shape], dtype, "pixels" if program.takes_pixels_only else "images")
         self.values: list[Any] = [self.given]
-        self._signs: dict[tuple[int, float, bool], Any] = {}
+        self._uses: Counter[int] = Counter()
 
     def tensor(self, index: int, role: str) -> np.ndarray:
         tensor = self.program.tensor(index, role)
@@ -94,15 +95,14 @@ class _Graph:
 
     def sign(self, value: int, shift: float, binary: bool) -> Any:
         """+1 where value + shift >= 0, else -1; as OpenVINO's binary convolution wants it, or compared."""
-        key = value, shift, binary
-        if key not in self._signs:
-            x, one, minus = self.values[value], np.float32(1), np.float32(-1)
-            if binary:
-                bounds = np.float32(_LOW - shift), np.float32(_HIGH - shift)
-                self._signs[key] = self.op.fake_quantize(x, *bounds, minus, one, 2)
-            else:
-                self._signs[key] = self.op.select(self.op.greater_equal(x, np.float32(-shift)), one, minus)
-        return self._signs[key]
+        x, one, minus = self.values[value], np.float32(1), np.float32(-1)
+        if not binary:
+            return self.op.select(self.op.greater_equal(x, np.float32(-shift)), one, minus)
+        # A quantisation with two readers makes no binary convolution, and equal ones become one: each has bounds of its own.
+        self._uses[value] += 1
+        bound = _BOUND * (1 + self._uses[value] / 100)
+        low, high = np.float32(-bound - shift), np.float32(bound * _BELOW - shift)
+        return self.op.fake_quantize(x, low, high, minus, one, 2)
 
     def convolution(self, index: int, x: Any, weight: np.ndarray) -> Any:
         """Weights (O, kH, kW, C / groups) of any type."""
