@@ -19,6 +19,7 @@ from onebit.errors import PackedFileError, UsageError
 
 MAGIC = b"\x89OBT\r\n\x1a\n"
 VERSION = 1
+HEADER_SIZE = 64
 _HEADER = struct.Struct("<8sIIQQQIIQQ")
 _OPERATION = struct.Struct("<II4I8I8IIIIff20s")
 _TENSOR = struct.Struct("<II6IQQ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -17,6 +18,7 @@ Rule = tuple[str, str]
 #: roles in the order of the file
 ROLES = ("weight", "scale", "bias", "index", "shift", "offset")
 CEIL_MODE, COUNT_PADDING, PIXELS = 1, 2, 1
+MOST_TERMS = 64
 
 
 @dataclass(frozen=True)
@@ -223,6 +225,8 @@ class Program:
             bases, used = len(self._given(index, "weight")), int(self._given(index, "index").max())
             if used >= bases:
                 return f"has a term of base {used}, but {bases} bases"
+            if len(self._given(index, "index")) > MOST_TERMS:
+                return f"has {len(self._given(index, 'index'))} terms; the engine adds up to {MOST_TERMS}"
         if op.kind == "pointwise":
             weight = self._given(index, "weight")
             if weight.shape[1] > 511 or int(np.abs(weight.astype(np.int32)).max()) > 2047:
@@ -258,6 +262,8 @@ def _wrong_fields(op: Operation, kind: Kind) -> str:
         return f"has flags {op.flags}, which its kind does not"
     if any(value and name not in kind.numbers for name, value in (("p0", op.p0), ("p1", op.p1))):
         return f"has p0 = {op.p0} and p1 = {op.p1}, which its kind does not"
-    if op.kind == "clamp" and not op.p0 <= op.p1:
+    if not (math.isfinite(op.p0) and math.isfinite(op.p1)):
+        return f"has p0 = {op.p0} and p1 = {op.p1}, which are not finite"
+    if op.kind == "clamp" and op.p0 > op.p1:
         return f"has bounds from {op.p0} to {op.p1}"
     return ""

@@ -13,7 +13,7 @@ from torch import Tensor
 from onebit.errors import UsageError
 from onebit.functional import hard_sign
 from onebit.methods.registry import METHODS, Method
-from onebit.nn import BinaryConv2d, BinaryLayer, BinaryLinear, BinaryTerm
+from onebit.nn import BinaryConv2d, BinaryLayer, BinaryLinear
 from onebit.nn.binary_layer import WeightInit
 
 AlphaGrad = Literal["paper", "exact"]
@@ -64,18 +64,14 @@ class XnorLayer(BinaryLayer):
     ) -> None:
         if alpha_grad not in ("paper", "exact"):
             raise UsageError(f"alpha_grad is 'paper' or 'exact', not {alpha_grad!r}")
-        self.alpha_grad, self.input_scale = alpha_grad, input_scale
+        self.alpha_grad = alpha_grad
+        self.input_scale = self.scales_by_input = input_scale
         super().configure(
             estimator=estimator, weight_estimator="clip", scale_grad="scaled", init=init, init_scale=init_scale
         )
 
     def effective_weight(self) -> Tensor:
         return _XnorWeight.apply(self.weight, self._over_weight(self.scale()), self.alpha_grad)
-
-    def packed(self) -> tuple[BinaryTerm, ...]:
-        if self.input_scale:
-            raise UsageError("a layer with input_scale=True is not bits times a scale: K depends on the input")
-        return super().packed()
 
 
 class XnorConv2d(XnorLayer, BinaryConv2d):

@@ -45,6 +45,9 @@ class BinaryLayer(nn.Module):
     #: what a weight and an activation cost; a layer of several terms (ABC-Net) states its own
     weight_bits: int = 1
     activation_bits: int = 1
+    #: whether the terms' sum is multiplied by K(x), the mean of abs(x) over channels and over each window, zeros in the padding
+    #: counted (XNOR-Net)
+    scales_by_input: bool = False
     #: parameter name -> role, by which optimisers group: "binary" (latent weights), "matrix" (RBCN's C, PCNN's
     #: projections), "norm" (vectors, without decay), else "real"
     roles: ClassVar[dict[str, str]] = {"weight": "binary"}
@@ -126,7 +129,10 @@ class BinaryLayer(nn.Module):
         return 0
 
     def packed(self) -> tuple[BinaryTerm, ...]:
-        """The terms to deploy, whose sum in this order is the layer in evaluation, bit for bit; one for most methods."""
+        """The terms to deploy, whose sum in this order is the layer in evaluation, bit for bit; one for most methods.
+
+        Where ``scales_by_input`` is set, the sum is multiplied by K(x).
+        """
         return (BinaryTerm(self.binary_weight().detach(), self.scale().detach()),)
 
     def _respond(self, x: Tensor) -> Tensor:
