@@ -197,6 +197,7 @@ struct Fuser {
 
     void place_signs() {
         for (size_t v = 0; v < ops.size(); ++v) out.floats[v] = float_readers[v] > 0;
+        if (model.pixels_only()) out.floats[0] = 0;
         std::map<int, int> spilled;  // value -> step of its own for the signs that its maker cannot make
         for (int r = 0; r < int(out.requests.size()); ++r) {
             SignRequest &request = out.requests[size_t(r)];

@@ -1,0 +1,115 @@
+// Steps as they run: one kernel call each, over any part of its rows and blocks of channels.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../kernels.h"
+
+namespace onebit {
+
+class Step {
+public:
+    virtual ~Step() = default;
+    // Parts are disjoint and may run at the same time; worker numbers the thread.
+    virtual void run(const Kernels &kernels, Part part, int worker) = 0;
+
+    std::string name;
+    int64_t macs = 0;
+    int weight_bits = 0;
+    int rows = 1, channel_blocks = 1;  // what parts may divide
+    double work = 0;                   // nanoseconds on a fast core, roughly
+};
+
+struct BinaryConvStep : Step {
+    BinaryConvCall call;
+    Border border;
+    void run(const Kernels &kernels, Part part, int) override { kernels.binary_conv(call, part); }
+};
+
+struct FloatConvStep : Step {
+    FloatConvCall call;
+    void run(const Kernels &kernels, Part part, int) override { kernels.conv(call, part); }
+};
+
+struct PixelConvStep : Step {
+    PixelConvCall call;
+    void run(const Kernels &kernels, Part part, int) override { kernels.pixel_conv(call, part); }
+};
+
+struct PoolStep : Step {
+    PoolCall call;
+    void (*Kernels::*kernel)(const PoolCall &, Part) = nullptr;
+    void run(const Kernels &kernels, Part part, int) override { (kernels.*kernel)(call, part); }
+};
+
+// Several calls where groups do not fill words, or where a concatenation copies.
+struct ElementwiseStep : Step {
+    std::vector<ElementwiseCall> calls;
+    void run(const Kernels &kernels, Part part, int) override {
+        for (const ElementwiseCall &call : calls)
+            kernels.elementwise(call, channel_blocks > 1 ? part : Part{part.row_begin, part.row_end, 0, blocks(call.input.channels)});
+    }
+};
+
+struct MeanAbsStep : Step {
+    FloatMap in, out;
+    void run(const Kernels &kernels, Part part, int) override { kernels.mean_abs(in, out, part.row_begin, part.row_end); }
+};
+
+struct MergeStep : Step {
+    BitMap plain, merged;
+    int leftover = 0;
+    void run(const Kernels &kernels, Part part, int) override { kernels.merge(plain, leftover, merged, part.row_begin, part.row_end); }
+};
+
+// What the three steps of a pointwise convolution share.
+struct Quantization {
+    FloatMap source;
+    Map<int16_t> target;
+    std::vector<float> magnitudes;  // by row; parts leave rows but their first at 0
+    float greatest() const {
+        float greatest = 0;
+        for (float magnitude : magnitudes) greatest = magnitude > greatest ? magnitude : greatest;
+        return greatest;
+    }
+};
+
+struct MagnitudeStep : Step {
+    std::shared_ptr<Quantization> shared;
+    void run(const Kernels &kernels, Part part, int) override {
+        for (int row = part.row_begin; row < part.row_end; ++row) shared->magnitudes[size_t(row)] = 0;
+        shared->magnitudes[size_t(part.row_begin)] = kernels.greatest_magnitude(shared->source, part.row_begin, part.row_end);
+    }
+};
+
+struct QuantizeStep : Step {
+    std::shared_ptr<Quantization> shared;
+    void run(const Kernels &kernels, Part part, int) override {
+        const float greatest = shared->greatest();
+        kernels.quantize(shared->source, greatest > 0 ? 2047.0f / greatest : 0.0f, shared->target, part.row_begin, part.row_end);
+    }
+};
+
+struct PointwiseStep : Step {
+    std::shared_ptr<Quantization> shared;
+    PointwiseCall call;  // but for its step, which depends on the image
+    void run(const Kernels &kernels, Part part, int) override {
+        PointwiseCall own = call;
+        own.step = shared->greatest() / 2047.0f;
+        kernels.pointwise(own, part);
+    }
+};
+
+struct FlattenStep : Step {
+    FloatMap in, out;
+    void run(const Kernels &, Part, int) override {
+        float *to = out.data;
+        for (int c = 0; c < in.channels; ++c)
+            for (int y = 0; y < in.height; ++y)
+                for (int x = 0; x < in.width; ++x) *to++ = in.data[y * in.row + x * in.pixel + c];
+    }
+};
+
+}  // namespace onebit
