@@ -47,7 +47,7 @@ class Scores:
     speed: Speed
     speeds: Mapping[str, Speed]
 
-    def headline(self) -> dict[str, float]:
+    def headline(self) -> dict[str, float | None]:
         """The numbers of a table's row, best known first."""
         return _measures(self.overall)
 
@@ -109,6 +109,10 @@ def score_results(data: SequenceSet, results: Mapping[str, Result], tracker: str
     if pooled:
         sequences = {one.name: score_overlaps(one, results[one.name].boxes) for one in data.sequences}
         overall = OverlapScore.pooled(list(sequences.values()))
+        if not len(overall.overlaps):
+            raise DataError(
+                f"{data.root} has no frame that counts: the target's cover is 0 in all but the first frames"
+            )
     else:
         rule = score_curves if protocol == "got10k" else score_curves_pysot
         sequences = {one.name: rule(one, results[one.name].boxes[0]) for one in data.sequences}
@@ -174,7 +178,7 @@ def _image_size(sequence: Sequence) -> tuple[int, int]:
         ) from error
 
 
-def _measures(score: OverlapScore | CurveScore) -> dict[str, float]:
+def _measures(score: OverlapScore | CurveScore) -> dict[str, float | None]:
     if isinstance(score, OverlapScore):
         return {"AO": _plain(score.ao), "SR_0.50": _plain(score.rate(0.5)), "SR_0.75": _plain(score.rate(0.75))}
     return {
@@ -191,8 +195,8 @@ def _curves(score: OverlapScore | CurveScore) -> dict[str, list[float]]:
     return curves
 
 
-def _of_sequence(score: OverlapScore | CurveScore) -> dict[str, float]:
-    counts = {"frames": score.frames}
+def _of_sequence(score: OverlapScore | CurveScore) -> dict[str, float | None]:
+    counts: dict[str, float | None] = {"frames": score.frames}
     if isinstance(score, OverlapScore):
         counts["scored"] = len(score.overlaps)
     return {**_measures(score), **counts}
@@ -220,7 +224,7 @@ def _toolkit_sequence(score: OverlapScore | CurveScore, speed: Speed) -> dict[st
     return {**_curves(score), **_toolkit_curves(score), "speed_fps": _toolkit_speed(speed)}
 
 
-def _toolkit_curves(score: CurveScore) -> dict[str, float]:
+def _toolkit_curves(score: CurveScore) -> dict[str, float | None]:
     return {
         "success_score": _plain(score.success),
         "precision_score": _plain(score.precision),
@@ -232,5 +236,6 @@ def _toolkit_speed(speed: Speed) -> float:
     return -1 if speed.toolkit is None else speed.toolkit
 
 
-def _plain(value: np.float64 | float) -> float:
-    return float(value) if math.isfinite(value) else math.nan
+def _plain(value: np.float64) -> float | None:
+    """A number for JSON, which has no NaN: nothing was scored."""
+    return float(value) if math.isfinite(value) else None

@@ -67,6 +67,9 @@ def write_result(
             raise ValueError(f"{rows.shape} boxes for the {len(sequence)} frames of {sequence.name}")
         lines = (",".join(f"{value:.3f}" for value in row) for row in to_file(rows, sequence.origin))
         write_text(path, "".join(f"{line}\n" for line in lines))
+    for path in _found(folder, sequence.name):
+        if path not in files:
+            path.unlink()
     columns = np.stack(times, axis=1)
     write_text(time_file, "".join(",".join(f"{value:.8f}" for value in row) + "\n" for row in columns))
     return files

@@ -127,4 +127,4 @@ class Speed:
             return cls()
         everything = np.concatenate(known)
         rates = [np.mean(1.0 / part) for part in ([everything] if pooled else known)]
-        return cls(round(float(np.mean(rates)), 12), len(everything) / float(everything.sum()))
+        return cls(float(np.mean(rates)), len(everything) / float(everything.sum()))
