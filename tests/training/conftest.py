@@ -16,7 +16,8 @@ from onebit.training.checkpoints import build_model
 from onebit.training.fit import Fit
 from onebit.training.processes import make_fabric
 from onebit.training.run import build_seeded
-from onebit.training.sets import describe, evaluation_batches, load_splits, training_batches
+from onebit.training.sets import load_splits
+from onebit.training.task import Classification
 from onebit.training.teacher import teacher_recipe
 
 # Nothing to collect here; several files of this name would be in each other's way.
@@ -81,22 +82,15 @@ def make_fit(tmp_path: Path) -> Callable[..., Fit]:
     def make(recipe: Recipe, teacher: nn.Module | None = None, folder: Path = tmp_path / "fit") -> Fit:
         fabric = make_fabric(recipe)
         sets = load_splits(recipe, None, False)
-        data = describe(sets["train"], recipe)
+        task = Classification(recipe, sets)
+        data = task.data
         student = build_seeded(recipe, data)
         if teacher is None and recipe.needs_teacher():
             teacher = build_model(teacher_recipe(recipe), data).eval()
             teacher.requires_grad_(recipe.teacher.source == "joint")
         for path in (folder, folder / "teacher"):
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
-        train, again = (
-            training_batches(recipe, sets["train"], fabric),
-            training_batches(recipe, sets["train"], fabric, 1),
-        )
-        measured = "holdout" if sets["holdout"] is not None else "train_sample"
-        measure = evaluation_batches(recipe, sets[measured], fabric)
-        return Fit(
-            recipe, fabric, student, teacher, train, measure, measured, again, data, folder, "student", quiet=True
-        )
+        return Fit(recipe, fabric, student, teacher, task, folder, "student", quiet=True)
 
     return make
 

@@ -30,7 +30,7 @@ def after(function: Any, count: int) -> Any:
 
 def arm(moment: str) -> None:
     """Put the kill where ``moment`` says; the recipe has 2 epochs for the teacher, 3 for the student, 4 steps each."""
-    from onebit.training import fit, metrics, run
+    from onebit.training import fit, metrics, task
 
     if moment == "teacher-step":  # second epoch of the teacher
         fit.Fit._train_step = after(fit.Fit._train_step, 7)
@@ -63,7 +63,7 @@ def arm(moment: str) -> None:
 
         metrics.MetricsLog.write = torn
     elif moment == "evaluation":  # everything trained, figures not yet written
-        run.save_evaluation = after(run.save_evaluation, 2)
+        task.save_evaluation = after(task.save_evaluation, 2)
     else:
         raise SystemExit(f"no moment {moment}")
 

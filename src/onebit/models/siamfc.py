@@ -59,14 +59,12 @@ class AlexNetV1(nn.Module):
             self.input_norm = _norm(in_channels)
         channels = in_channels
         for index, (width, (kernel, stride, groups, pool)) in enumerate(zip(widths, _SHAPES, strict=True), 1):
-            keywords = {"stride": stride, "groups": groups}
             if index in binary:
-                conv = method.conv(channels, width, kernel, **keywords)
+                conv = method.conv(channels, width, kernel, stride=stride, groups=groups)
+            elif index == 1:
+                conv = _published(nn.Conv2d(channels, width, kernel, stride, groups=groups))
             else:
-                real = nn.Conv2d if index == 1 else RealConv2d
-                conv = real(channels, width, kernel, bias=True, **keywords)
-                nn.init.xavier_uniform_(conv.weight)
-                nn.init.zeros_(conv.bias)
+                conv = _published(RealConv2d(channels, width, kernel, bias=True, stride=stride, groups=groups))
             normed = index < 5 or (feature_norm and index in binary)
             self.add_module(f"conv{index}", Block(conv, _norm(width) if normed else None, pool, bool(binary)))
             channels = width
@@ -142,6 +140,14 @@ class SiamFC(nn.Module):
                 folded = search.reshape(1, -1, *search.shape[-2:])
                 found = F.conv2d(folded, exemplar, groups=len(exemplar))[0]
             return found * self.scale if self.gain is None else found * (self.scale * self.gain)
+
+
+def _published(conv: nn.Conv2d) -> nn.Conv2d:
+    """The convolution as it starts: Xavier-uniform weights, biases of 0."""
+    nn.init.xavier_uniform_(conv.weight)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv
 
 
 def _norm(width: int) -> nn.BatchNorm2d:

@@ -51,8 +51,8 @@ def save_evaluation(
         if details:
             everything = evaluation_batches(recipe, sets["test"])
             examples = {key: value.numpy() for key, value in example_predictions(model, everything).items()}
-            write_bytes(folder / "examples.npz", _npz(examples))
-            write_bytes(folder / "kernels.npz", _npz(kernel_histograms(model)))
+            write_bytes(folder / "examples.npz", npz(examples))
+            write_bytes(folder / "kernels.npz", npz(kernel_histograms(model)))
         # The last file of a run: where it stands, the run is finished.
         write_text(folder / "evaluation.json", json.dumps(result, indent=1) + "\n")
     return result
@@ -103,7 +103,8 @@ def kernel_histograms(model: nn.Module, bins: int = 60) -> dict[str, Any]:
     return arrays
 
 
-def _npz(arrays: dict[str, Any]) -> bytes:
+def npz(arrays: dict[str, Any]) -> bytes:
+    """The arrays as a compressed .npz file."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()

@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from onebit.data import Batches
 from onebit.nn import BinaryLayer
 from onebit.training.average import MovingAverage
-from onebit.training.evaluation import evaluate_model
 from onebit.training.fit_state import resume_fit, save_fit
 from onebit.training.guidance import Guidance
 from onebit.training.joint import PREFIX, JointTeacher, clip_gradients
@@ -26,6 +23,7 @@ from onebit.training.progress import Progress
 from onebit.training.recipe import Recipe
 from onebit.training.refresh import refresh_batch_norm, refreshed_names
 from onebit.training.taps import FeatureMaps
+from onebit.training.task import Task, first_of
 
 
 class Fit:
@@ -34,9 +32,8 @@ class Fit:
     Args:
         fabric: Lightning Fabric, launched; it gives device, precision and processes.
         model: the network, on the device; teacher: the twin, frozen or (teacher.source = "joint") learning, or None.
-        train, measure, refresh: batches to learn from, to measure on after every epoch (what ``measured`` names:
-            "holdout", or "train_sample" where there is none), and for the batch-norm refresh.
-        data: what a checkpoint keeps of the data set: num_classes, in_channels, image_size, classes, mean, std.
+        task: what is learned: its batches to learn from, to measure on after every epoch and for the batch-norm refresh,
+            its loss and figures.
         folder: the run folder; role: "teacher" or "student", for the log.
     """
 
@@ -46,29 +43,27 @@ class Fit:
         fabric: Any,
         model: nn.Module,
         teacher: nn.Module | None,
-        train: Batches,
-        measure: Batches,
-        measured: str,
-        refresh: Batches,
-        data: dict[str, Any],
+        task: Task,
         folder: Path,
         role: str,
         quiet: bool = False,
     ) -> None:
         self.recipe, self.fabric, self.model, self.teacher = recipe, fabric, model, teacher
-        self.train, self.measure, self.measured, self.refresh = train, measure, measured, refresh
-        self.data, self.folder, self.role, self.quiet = data, folder, role, quiet
-        self.steps, self.epochs = len(train), recipe.training.epochs
+        self.task, self.data, self.measured = task, task.data, task.measured
+        self.train, self.refresh = task.batches(recipe, fabric), task.batches(recipe, fabric, stream=1)
+        self.measure = task.measured_batches(recipe, fabric)
+        self.folder, self.role, self.quiet = folder, role, quiet
+        self.steps, self.epochs = len(self.train), recipe.training.epochs
         self.layers = {n: m for n, m in model.named_modules() if isinstance(m, BinaryLayer)}
         self.latent = [layer.weight for layer in self.layers.values()]
         self.task_weight = recipe.apprentice.beta if recipe.apprentice.enabled else 1.0
         self.guidance: Guidance | None = None
         self.joint: JointTeacher | None = None
         if teacher is not None:
-            example = next(iter(train.epoch(0)))[0][:2]
+            example = first_of(next(iter(self.train.epoch(0)))[0], 2)
             self.guidance = Guidance(recipe, model, teacher, example, fabric)
             if recipe.teacher.source == "joint":
-                self.joint = JointTeacher(recipe, teacher, fabric, data, folder / "teacher")
+                self.joint = JointTeacher(recipe, teacher, fabric, task.data, folder / "teacher")
         theirs = self.joint.groups() if self.joint is not None else []
         self.wrapped, self.optimizer = fabric.setup(model, make_optimizer(model, recipe.optimizer, theirs))
         # Under mixed precision Fabric lets only fabric.backward() through the wrapper's output, but _probe() needs autograd.grad:
@@ -115,7 +110,7 @@ class Fit:
                 if log is not None:
                     log.write(record)
                     progress.epoch(record)
-                    save_fit(self, "best.pt" if improved else None)
+                    save_fit(self, improved)
                 self.fabric.barrier()
             if log is not None:
                 end = {"event": "end", "status": "finished", "best_epoch": self.best["epoch"]}
@@ -141,11 +136,11 @@ class Fit:
         if self.joint is not None:
             self.joint.network.train()
         mark, shown = time.perf_counter(), 0
-        for step, (images, labels) in enumerate(self.train.epoch(self.epoch - 1)):
+        for step, (inputs, target) in enumerate(self.train.epoch(self.epoch - 1)):
             overall = (self.epoch - 1) * self.steps + step
             factor = schedule_factor(self.recipe.schedule, overall, self.steps, self.epochs)
             rates = set_learning_rates(self.optimizer, factor)
-            figures, ratio = self._train_step(images, labels, overall)
+            figures, ratio = self._train_step(inputs, target, overall)
             means.add(figures)
             if ratio is not None:
                 ratios.add({"ratio": ratio})
@@ -162,7 +157,9 @@ class Fit:
         before = None
         if self.recipe.refresh.enabled:
             before = self._measure()
-            refresh_batch_norm(self.fabric, self.model, self.refresh, self.epoch - 1, self.recipe.refresh)
+            refresh_batch_norm(
+                self.fabric, self.model, self.refresh, self.epoch - 1, self.recipe.refresh, self.task.loss
+            )
             average_buffers(self.fabric, self.model)
             if self.average is not None:
                 self.average.adopt(refreshed_names(self.model, self.recipe.refresh.scope))
@@ -200,17 +197,17 @@ class Fit:
             figures["D accuracy"] = self.guidance.discriminators.accuracy.mean().item()
         return figures
 
-    def _train_step(self, images: Tensor, labels: Tensor, step: int) -> tuple[dict[str, Any], float | None]:
+    def _train_step(self, inputs: Any, target: Tensor, step: int) -> tuple[dict[str, Any], float | None]:
         """Update D, then W, C and the rest, in the order of Algorithm 1."""
         self.optimizer.zero_grad(set_to_none=True)
-        seen = self.guidance.look(images) if self.guidance is not None else None
-        terms, logits = self._terms(images, labels, seen, step, train_discriminators=True)
+        seen = self.guidance.look(inputs) if self.guidance is not None else None
+        terms, output = self._terms(inputs, target, seen, step, train_discriminators=True)
         ratio = self._probe(terms, step)
         loss = torch.stack(list(terms.values())).sum()
-        top1 = (logits.detach().argmax(1) == labels).float().mean()
+        top1 = self.task.hits(output.detach(), target)
         figures = {"loss": loss, **terms, "top1": top1}
         if self.joint is not None and seen is not None:
-            theirs = self.joint.terms(seen[0], labels)
+            theirs = self.joint.terms(seen[0], target)
             figures, terms, loss = figures | theirs, {"teacher": theirs["teacher"], **terms}, loss + theirs["teacher"]
         figures = average_values(self.fabric, figures)
         check_finite({name: figures[name] for name in terms}, self.epoch, step % self.steps + 1)
@@ -222,7 +219,7 @@ class Fit:
             self._step(lambda role: role != "matrix")
             self.optimizer.zero_grad(set_to_none=True)
             seen = (seen[0].detach(), seen[1]) if seen is not None else None  # a joint teacher has had its step
-            again, _ = self._terms(images, labels, seen, step, train_discriminators=False)
+            again, _ = self._terms(inputs, target, seen, step, train_discriminators=False)
             self.fabric.backward(torch.stack(list(again.values())).sum())
             self._step(lambda role: role == "matrix")
         else:
@@ -234,11 +231,11 @@ class Fit:
         return figures, ratio
 
     def _terms(
-        self, images: Tensor, labels: Tensor, seen: Any, step: int, train_discriminators: bool
+        self, inputs: Any, target: Tensor, seen: Any, step: int, train_discriminators: bool
     ) -> tuple[dict[str, Tensor], Tensor]:
-        self.wrapped(images)
-        logits = self.output.read()[0].float()
-        task = F.cross_entropy(logits, labels, label_smoothing=self.recipe.training.label_smoothing)
+        self.wrapped(inputs)
+        output = self.output.read()[0].float()
+        task = self.task.loss(output, target, self.recipe.training.label_smoothing)
         terms = {"task": self.task_weight * task}
         penalty = kernel_penalty(self.model)
         if penalty is not None:
@@ -247,8 +244,8 @@ class Fit:
             maps = self.guidance.student_maps.read()
             if self.guidance.discriminators is not None and train_discriminators:
                 self.guidance.train_discriminators(seen[1], maps, step)
-            terms |= self.guidance.terms(logits, maps, seen, step / (self.steps * self.epochs))
-        return terms, logits
+            terms |= self.guidance.terms(output, maps, seen, step / (self.steps * self.epochs))
+        return terms, output
 
     def _probe(self, terms: dict[str, Tensor], step: int) -> float | None:
         every = self.recipe.adversarial.probe_every
@@ -274,4 +271,4 @@ class Fit:
 
     def _measure(self) -> dict[str, Any]:
         with self.average.applied() if self.average is not None else contextlib.nullcontext():
-            return evaluate_model(self.model, self.measure, fabric=self.fabric)
+            return self.task.measure(self.model, self.measure, self.fabric)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from onebit.training.fit import Fit
 
 
-def save_fit(fit: Fit, also: str | None) -> None:
-    """Write the loop's state as last.pt, and under another name before that."""
+def save_fit(fit: Fit, improved: bool) -> None:
+    """Write the loop's state as last.pt; before that as best.pt if it is the best, and the network alone if it is to be kept."""
     state = {
         "recipe": recipe_to_dict(fit.recipe),
         "data": fit.data,
@@ -28,9 +28,12 @@ def save_fit(fit: Fit, also: str | None) -> None:
         "teacher": fit.joint.state_dict() if fit.joint is not None else None,
         "scaler": fit.scaler.state_dict() if fit.scaler is not None else None,
     }
-    if also:
-        save_checkpoint(fit.folder / "checkpoints" / also, state)
-    save_checkpoint(fit.folder / "checkpoints" / "last.pt", state)
+    folder = fit.folder / "checkpoints"
+    if (every := fit.recipe.training.keep_every) and fit.epoch % every == 0:
+        save_checkpoint(folder / f"epoch-{fit.epoch:03}.pt", {**state, "optimizer": None, "guidance": {}})
+    if improved:
+        save_checkpoint(folder / "best.pt", state)
+    save_checkpoint(folder / "last.pt", state)
 
 
 def resume_fit(fit: Fit, path: Path) -> None:

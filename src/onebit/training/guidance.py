@@ -27,7 +27,7 @@ class Guidance:
         UsageError: if the feature maps of the two are not found or do not match.
     """
 
-    def __init__(self, recipe: Recipe, student: nn.Module, teacher: nn.Module, example: Tensor, fabric: Any) -> None:
+    def __init__(self, recipe: Recipe, student: nn.Module, teacher: nn.Module, example: Any, fabric: Any) -> None:
         self.recipe, self.teacher, self.fabric = recipe, teacher, fabric
         self.adversarial = recipe.adversarial
         self.joint = recipe.teacher.source == "joint"
@@ -43,7 +43,7 @@ class Guidance:
         if matched:
             self._attach(student, example, matched)
 
-    def _attach(self, student: nn.Module, example: Tensor, matched: dict[str, str]) -> None:
+    def _attach(self, student: nn.Module, example: Any, matched: dict[str, str]) -> None:
         """Tap what any objective matches; each then knows its own maps by their places among the tapped ones."""
         known_taps = model_taps(student)
         chosen = {name: [tap.module for tap in select_taps(known_taps, attach)] for name, attach in matched.items()}
@@ -72,7 +72,7 @@ class Guidance:
             self.optimizer = kind(self.discriminators.parameters(), lr=self.adversarial.lr)
 
     @torch.no_grad()
-    def _check_shapes(self, student: nn.Module, example: Tensor, taps: list[str]) -> list[tuple[int, ...]]:
+    def _check_shapes(self, student: nn.Module, example: Any, taps: list[str]) -> list[tuple[int, ...]]:
         modes = [(network, network.training) for network in (student, self.teacher)]
         for network, training in modes:
             network.eval()  # a look at the shapes is not to move running statistics
@@ -82,10 +82,10 @@ class Guidance:
         check_maps_match(mine, theirs, taps)
         return [tuple(maps.shape[1:]) for maps in mine]
 
-    def look(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def look(self, inputs: Any) -> tuple[Tensor, list[Tensor]]:
         """The teacher's logits and feature maps of a batch; the logits of a joint teacher have a gradient."""
         with torch.set_grad_enabled(self.joint), self.fabric.autocast():
-            logits = self.teacher(images)
+            logits = self.teacher(inputs)
         return logits.float(), [maps.detach() for maps in self.teacher_maps.read()]
 
     def weight(self, progress: float) -> float:
@@ -131,7 +131,7 @@ class Guidance:
             answers = teacher_logits.detach() if apprentice.detach else teacher_logits
             terms["apprentice"] = apprentice.gamma * answer_loss(logits, answers)
         if distillation.weight:
-            loss = distillation_loss(logits, teacher_logits.detach(), distillation.temperature)
+            loss = distillation_loss(logits.flatten(1), teacher_logits.detach().flatten(1), distillation.temperature)
             terms["distillation"] = distillation.weight * loss
         if features.weight:
             pairs = zip(self._own("features", maps), self._own("features", teacher_maps), strict=True)

@@ -17,7 +17,7 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
     """The model's parameters by role, each group with its rate (``base_lr``) and decay.
 
     ``binary``: latent weights of binary layers; ``matrix``: RBCN's C, PCNN's projections; ``real``: other tensors of two or more
-    dimensions; ``norm``: vectors (batch norm, biases), without decay. The layers say which is which.
+    dimensions; ``norm``: vectors (batch norm, biases), without decay by default. The layers say which is which.
     """
     roles: dict[int, str] = {}
     for module in model.modules():
@@ -28,7 +28,7 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
         members[roles.get(id(parameter), "real" if parameter.dim() > 1 else "norm")].append(parameter)
     settings = {
         "real": (config.lr, config.weight_decay),
-        "norm": (config.lr, 0.0),
+        "norm": (config.lr, config.norm_weight_decay),
         "binary": (config.lr * config.binary_lr_scale, config.binary_weight_decay),
         "matrix": (config.matrix_lr, 0.0),
     }
@@ -54,8 +54,8 @@ def make_optimizer(
 def schedule_factor(config: ScheduleConfig, step: int, steps_per_epoch: int, epochs: int) -> float:
     """The factor on every learning rate at a step counted from 0.
 
-    After ``warmup_epochs`` of linear rise: ``step`` multiplies by gamma every ``step_epochs``; ``cosine`` and ``linear`` go to 0
-    at the end of the run.
+    After ``warmup_epochs`` of linear rise: ``step`` multiplies by gamma every ``step_epochs``; ``exponential`` is
+    ``final^(epoch / epochs)``, constant within an epoch; ``cosine`` and ``linear`` go to 0 at the end of the run.
 
     >>> [round(schedule_factor(ScheduleConfig("step", step_epochs=2), s, 1, 6), 3) for s in range(6)]
     [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
@@ -65,6 +65,8 @@ def schedule_factor(config: ScheduleConfig, step: int, steps_per_epoch: int, epo
         return (step + 1) / (warmup + 1)
     if config.name == "step":
         return config.gamma ** (step // (config.step_epochs * steps_per_epoch))
+    if config.name == "exponential":
+        return config.final ** (step // steps_per_epoch / epochs)
     progress = (step - warmup) / max(1.0, epochs * steps_per_epoch - warmup)
     return anneal_factor(config.name, progress)
 

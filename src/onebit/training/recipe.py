@@ -15,7 +15,7 @@ class DataConfig:
     """Which images, how many at a time, and how they are varied."""
 
     dataset: str = "digits"
-    """A name from `onebit list datasets`."""
+    """A name from `onebit list datasets`; a tracker learns from the folders that the command is given instead ("pairs")."""
     hub: str = ""
     """For dataset = "hub": the data set's name on the hub."""
     batch_size: int = 128
@@ -30,6 +30,30 @@ class DataConfig:
     workers: int = 0
     """Processes that decode class folders."""
     augment: Augment = field(default_factory=Augment)
+
+
+@dataclass
+class PairsConfig:
+    """For trackers: the pairs of an exemplar and a searched image that an epoch has; [data] gives batch_size and workers."""
+
+    per_sequence: int = 1
+    """Pairs of each sequence in an epoch."""
+    per_still: int = 1
+    """Pairs of each still image in an epoch, where stills are given."""
+    max_distance: int = 100
+    """Fewer frames than this lie between the two images of a pair."""
+    min_size: int = 20
+    """Boxes narrower or lower than this, in pixels, are passed over."""
+    stretch: float = 0.05
+    """Crops are stretched by up to this share, either way."""
+    still_shift: float = 6.0
+    """The two views of a still are shifted by up to so many pixels of the 255 x 255 crop."""
+    still_scale: float = 0.15
+    """They differ in scale by a factor of up to 1 plus this, and in brightness by as much."""
+    holdout: tuple[str, ...] = ()
+    """Sequences (names or shell patterns) that are kept out of training and measured after every epoch."""
+    measured: int = 20
+    """Pairs of each held-out sequence that are measured (without a hold-out: of each sequence of training)."""
 
 
 @dataclass
@@ -65,7 +89,9 @@ class OptimizerConfig:
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 0.0
-    """On real convolutions and the classifier; never on norms, biases and scales."""
+    """On real convolutions and the classifier."""
+    norm_weight_decay: float = 0.0
+    """On norms, biases and scales."""
     binary_lr_scale: float = 1.0
     """The rate of latent binary weights, as a multiple of lr."""
     binary_weight_decay: float = 0.0
@@ -79,12 +105,14 @@ class OptimizerConfig:
 class ScheduleConfig:
     """The learning rate over time: a factor on every group's rate."""
 
-    name: Literal["constant", "step", "cosine", "linear"] = "cosine"
+    name: Literal["constant", "step", "cosine", "linear", "exponential"] = "cosine"
     warmup_epochs: float = 0.0
     step_epochs: int = 60
     """With "step": epochs between two drops."""
     gamma: float = 0.1
     """With "step": the factor of a drop."""
+    final: float = 1e-3
+    """With "exponential": the factor after the last epoch; all epochs drop by the same factor, at their start."""
 
 
 @dataclass
@@ -193,6 +221,8 @@ class TrainingConfig:
     epochs: int = 10
     seed: int = 0
     label_smoothing: float = 0.0
+    keep_every: int = 0
+    """Keep the network of every so many epochs, as checkpoints/epoch-001.pt ...; 0 keeps the last and the best alone."""
     ema: float = 0.0
     """Decay of an exponential moving average of the student's (or a teacher's trained first) real weights, used for
     evaluation; 0 is off."""
@@ -212,6 +242,7 @@ class Recipe:
     name: str = "unnamed"
     description: str = ""
     data: DataConfig = field(default_factory=DataConfig)
+    pairs: PairsConfig = field(default_factory=PairsConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     method: MethodConfig = field(default_factory=MethodConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from onebit.errors import UsageError
+from onebit.models.registry import TRACKERS
 from onebit.training.recipe import Recipe
 
 #: what is allowed, in words; the test; the keys it holds for
@@ -15,29 +16,32 @@ RANGES: list[tuple[str, Callable[[Any], bool], str]] = [
     (
         "at least 1",
         lambda v: v >= 1,
-        "training.epochs training.devices schedule.step_epochs adversarial.throttle_interval",
+        "training.epochs training.devices schedule.step_epochs adversarial.throttle_interval pairs.per_sequence "
+        "pairs.max_distance pairs.measured",
     ),
     ("positive", lambda v: v > 0, "optimizer.lr distillation.temperature"),
     ("positive numbers", lambda v: min(v, default=1) >= 1, "adversarial.widths"),
     (
         "0 or more",
         lambda v: v >= 0,
-        "data.holdout data.limit data.image_size data.workers training.threads teacher.epochs teacher.lr "
-        "optimizer.weight_decay optimizer.binary_weight_decay optimizer.binary_lr_scale optimizer.matrix_lr "
+        "data.holdout data.limit data.image_size data.workers training.threads training.keep_every teacher.epochs teacher.lr "
+        "optimizer.weight_decay optimizer.norm_weight_decay optimizer.binary_weight_decay optimizer.binary_lr_scale "
+        "optimizer.matrix_lr "
         "optimizer.clip_norm schedule.warmup_epochs adversarial.weight adversarial.max_ratio adversarial.lr "
         "adversarial.pool adversarial.probe_every distillation.weight features.weight "
+        "pairs.per_still pairs.min_size pairs.still_shift pairs.still_scale "
         "apprentice.alpha apprentice.beta apprentice.gamma refresh.lr",
     ),
     (
         "at least 0 and less than 1",
         lambda v: 0 <= v < 1,
-        "training.ema training.label_smoothing optimizer.momentum refresh.momentum",
+        "pairs.stretch training.ema training.label_smoothing optimizer.momentum refresh.momentum",
     ),
     ("between 0 and 1", lambda v: 0 <= v <= 1, "adversarial.throttle_accuracy"),
     (
         "more than 0 and at most 1",
         lambda v: 0 < v <= 1,
-        "refresh.fraction schedule.gamma",
+        "refresh.fraction schedule.gamma schedule.final",
     ),
 ]
 
@@ -76,8 +80,18 @@ def check_recipe(recipe: Recipe, own_teacher: bool = False) -> None:
             + ", ".join([*recipe.objectives(), *["model.copy_teacher"] * recipe.model.copy_teacher])
         )
     _check_apprentice(recipe)
+    if recipe.model.name in TRACKERS:
+        _check_tracker(recipe)
     if recipe.teacher.source == "joint":
         _check_joint(recipe, own_teacher)
+
+
+def _check_tracker(recipe: Recipe) -> None:
+    """Responses are no classes: what is meant for classes is refused."""
+    smoothing = recipe.training.label_smoothing
+    for key, given in (("training.label_smoothing", smoothing), ("apprentice.enabled", recipe.apprentice.enabled)):
+        if given:
+            raise UsageError(f"{key} = {given} is for classes, and model {recipe.model.name!r} has none; leave it out")
 
 
 def _check_apprentice(recipe: Recipe) -> None:

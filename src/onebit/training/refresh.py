@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from onebit.nn import BinaryLayer
 from onebit.training.processes import average_gradients
@@ -33,10 +34,18 @@ def _is_norm(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.batchnorm._BatchNorm)
 
 
-def refresh_batch_norm(fabric: Any, model: nn.Module, batches: Any, epoch: int, config: RefreshConfig) -> int:
-    """Train the refreshed parameters (task loss, SGD) and running statistics on a share of an epoch; returns the steps.
+def refresh_batch_norm(
+    fabric: Any,
+    model: nn.Module,
+    batches: Any,
+    epoch: int,
+    config: RefreshConfig,
+    loss: Callable[..., Tensor] = F.cross_entropy,
+) -> int:
+    """Train the refreshed parameters (SGD on ``loss(output, target)``) and running statistics on a share of an epoch.
 
-    W and C are bit-identical before and after. With several processes the gradients are averaged over them.
+    Returns the number of steps. W and C are bit-identical before and after. With several processes the gradients are
+    averaged over them.
     """
     chosen = refreshed_parameters(model, config.scope)
     learning = {p: p.requires_grad for p in model.parameters()}
@@ -47,12 +56,12 @@ def refresh_batch_norm(fabric: Any, model: nn.Module, batches: Any, epoch: int, 
     model.train()
     steps = max(1, math.ceil(config.fraction * len(batches)))
     try:
-        for step, (images, labels) in enumerate(batches.epoch(epoch)):
+        for step, (inputs, target) in enumerate(batches.epoch(epoch)):
             if step == steps:
                 break
             with fabric.autocast():
-                logits = model(images)
-            gradients = torch.autograd.grad(F.cross_entropy(logits.float(), labels), chosen)
+                output = model(inputs)
+            gradients = torch.autograd.grad(loss(output.float(), target), chosen)
             for parameter, gradient in zip(chosen, gradients, strict=True):
                 parameter.grad = gradient
             average_gradients(fabric, chosen)

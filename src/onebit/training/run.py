@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,10 @@ from torch import nn
 
 from onebit.errors import CheckpointError, OnebitError, UsageError
 from onebit.files import write_text
+from onebit.models.registry import TRACKERS
 from onebit.training.checkpoints import build_model, load_model, resume_check
 from onebit.training.environment import environment
 from onebit.training.evaluation import evaluate_model
-from onebit.training.evaluation_files import save_evaluation
 from onebit.training.fit import Fit
 from onebit.training.processes import make_fabric
 from onebit.training.recipe import Recipe
@@ -26,8 +27,9 @@ from onebit.training.recipe_files import (
     recipe_to_toml,
 )
 from onebit.training.recipe_rules import check_recipe
-from onebit.training.sets import describe, evaluation_batches, load_split, load_splits, training_batches
-from onebit.training.teacher import check_teacher, copy_teacher, load_teacher, teacher_recipe
+from onebit.training.sets import evaluation_batches, load_split, load_splits
+from onebit.training.task import Classification, Task
+from onebit.training.teacher import copy_teacher, load_teacher, teacher_recipe
 
 
 @dataclass
@@ -68,40 +70,60 @@ def train(
         UsageError, DataError, CheckpointError, NonFiniteLossError: see their docstrings.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    if recipe.model.name in TRACKERS:
+        raise UsageError(
+            f"recipe {recipe.name!r} trains a tracker, which learns from sequences; use `onebit track train` (or "
+            "onebit.tracking.train_tracker)"
+        )
+    return run_task(recipe, lambda: _images(recipe, data_dir, download), run_dir, resume, teacher, quiet)
+
+
+def _images(recipe: Recipe, data_dir: str | Path | None, download: bool) -> Task:
+    return Classification(recipe, load_splits(recipe, data_dir, download))
+
+
+def run_task(
+    recipe: Recipe,
+    make_task: Callable[[], Task],
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    teacher: nn.Module | None = None,
+    quiet: bool = False,
+) -> RunResult:
+    """:func:`train` for any task; ``make_task`` reads its data, once in each process, the first one before the others."""
     check_recipe(recipe, own_teacher=teacher is not None)
     folder = Path(run_dir) if run_dir is not None else Path("runs") / recipe.name
     # Every process looks for itself before the first of them writes: a refusal then ends them all.
     prepare_folder(folder, recipe, resume)
     fabric = make_fabric(recipe)
     with fabric.rank_zero_first():  # of several processes one alone fetches what is missing
-        sets = load_splits(recipe, data_dir, download)
-    data = describe(sets["train"], recipe)
-    build_seeded(recipe, data)  # an impossible student is refused before its teacher is trained
+        task = make_task()
+    build_seeded(recipe, task.data)  # an impossible student is refused before its teacher is trained
     fabric.barrier()
     own_teacher, joint = teacher is not None, recipe.teacher.source == "joint"
     twin = teacher_recipe(recipe)
     if joint:
-        teacher = build_seeded(twin, data)
+        teacher = build_seeded(twin, task.data)
     elif teacher is None and recipe.teacher.source == "load":
-        teacher = load_teacher(recipe, data)
+        teacher = load_teacher(recipe, task.data)
     elif teacher is None and recipe.teacher.source == "train" and recipe.method.name != "real":
-        teacher = build_seeded(twin, data)
-        fit_network(twin, fabric, teacher, None, sets, data, folder / "teacher", "teacher", quiet)
-        save_evaluation(folder / "teacher", twin, teacher, sets, fabric)
+        teacher = build_seeded(twin, task.data)
+        fit_network(twin, fabric, teacher, None, task, folder / "teacher", "teacher", quiet)
+        task.save(folder / "teacher", twin, teacher, fabric)
     if teacher is not None and not joint:
         teacher = teacher.to(fabric.device).eval().requires_grad_(False)
         if own_teacher or recipe.teacher.source == "load":
-            check_teacher(teacher, data, fabric.device)
-            save_evaluation(folder / "teacher", recipe, teacher, sets, fabric, details=False)
-    student = build_seeded(recipe, data)
+            task.check_teacher(teacher, fabric.device)
+            task.save(folder / "teacher", recipe, teacher, fabric, details=False)
+    student = build_seeded(recipe, task.data)
     if recipe.model.copy_teacher and teacher is not None:
         copy_teacher(student, teacher.cpu())
         teacher.to(fabric.device)
     guide = teacher if recipe.objectives() else None
-    fit_network(recipe, fabric, student, guide, sets, data, folder, "student", quiet)
+    fit_network(recipe, fabric, student, guide, task, folder, "student", quiet)
     if joint and teacher is not None:
-        save_evaluation(folder / "teacher", twin, teacher, sets, fabric)
-    evaluation = save_evaluation(folder, recipe, student, sets, fabric)
+        task.save(folder / "teacher", twin, teacher, fabric)
+    evaluation = task.save(folder, recipe, student, fabric)
     fabric.barrier()
     return RunResult(folder, student.eval(), evaluation, fabric.is_global_zero)
 
@@ -140,8 +162,7 @@ def fit_network(
     fabric: Any,
     model: nn.Module,
     teacher: nn.Module | None,
-    sets: dict[str, Any],
-    data: dict[str, Any],
+    task: Task,
     folder: Path,
     role: str,
     quiet: bool,
@@ -150,16 +171,12 @@ def fit_network(
     joint = teacher is not None and recipe.teacher.source == "joint"
     for network in (model, teacher) if joint else (model,):
         network.to(device=fabric.device, memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
-    train = training_batches(recipe, sets["train"], fabric)
-    refresh = training_batches(recipe, sets["train"], fabric, stream=1)
-    measured = "holdout" if sets["holdout"] is not None else "train_sample"
-    measure = evaluation_batches(recipe, sets[measured], fabric)
     if fabric.is_global_zero:
         start_folder(folder, recipe, fabric)
         if joint:
             start_folder(folder / "teacher", teacher_recipe(recipe), fabric)
     fabric.barrier()
-    Fit(recipe, fabric, model, teacher, train, measure, measured, refresh, data, folder, role, quiet).run()
+    Fit(recipe, fabric, model, teacher, task, folder, role, quiet).run()
 
 
 def start_folder(folder: Path, recipe: Recipe, fabric: Any) -> None:
