@@ -134,7 +134,7 @@ def score_overlaps(sequence: Sequence, repetitions: tuple[Boxes, ...]) -> Overla
     kept = np.ones(len(truth), bool) if sequence.cover is None else sequence.cover[1:] > 0
     bound = _image_size(sequence)
     parts = [overlaps(boxes[1:], truth, bound)[kept] for boxes in repetitions]
-    return OverlapScore(np.concatenate(parts), len(sequence))
+    return OverlapScore(np.concatenate(parts), len(sequence), int(kept.sum()))
 
 
 def score_curves(sequence: Sequence, boxes: Boxes) -> CurveScore:
@@ -198,7 +198,7 @@ def _curves(score: OverlapScore | CurveScore) -> dict[str, list[float]]:
 def _of_sequence(score: OverlapScore | CurveScore) -> dict[str, float | None]:
     counts: dict[str, float | None] = {"frames": score.frames}
     if isinstance(score, OverlapScore):
-        counts["scored"] = len(score.overlaps)
+        counts["scored"] = score.scored
     return {**_measures(score), **counts}
 
 

@@ -42,15 +42,17 @@ def share_within(values: Floats, thresholds: Floats) -> Floats:
 class OverlapScore:
     """GOT-10k's measures of a pool of overlaps: of one sequence or, put together, of all.
 
-    AO is their mean, SR_t the share above t; the curve has 101 thresholds, 0, 0.01, ..., 1.
+    AO is their mean, SR_t the share above t; the curve has 101 thresholds, 0, 0.01, ..., 1. ``scored`` counts the frames that
+    have an overlap, once however often the tracker was run.
 
-    >>> score = OverlapScore(np.array([0.2, 0.6, 1.0]), frames=4)
+    >>> score = OverlapScore(np.array([0.2, 0.6, 1.0]), frames=4, scored=3)
     >>> score.ao.round(3), score.rate(0.5).round(3), score.rate(0.75).round(3)
     (np.float64(0.6), np.float64(0.667), np.float64(0.333))
     """
 
     overlaps: Floats
     frames: int
+    scored: int
 
     @property
     def ao(self) -> np.float64:
@@ -66,7 +68,8 @@ class OverlapScore:
     @classmethod
     def pooled(cls, parts: Sequence[OverlapScore]) -> OverlapScore:
         """All frames in one pool, so that long sequences weigh more."""
-        return cls(np.concatenate([part.overlaps for part in parts]), sum(part.frames for part in parts))
+        overlaps = np.concatenate([part.overlaps for part in parts])
+        return cls(overlaps, sum(part.frames for part in parts), sum(part.scored for part in parts))
 
 
 @dataclass(frozen=True, eq=False)
