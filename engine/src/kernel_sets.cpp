@@ -9,9 +9,22 @@ extern const Kernels reference_kernels;
 namespace portable {
 extern const Kernels kernels;
 }
+#if defined(__x86_64__)
+namespace avx512 {
+extern const Kernels kernels;
+}
+#endif
+
 namespace {
 
 bool always() { return true; }
+
+#if defined(__x86_64__)
+bool has_avx512() {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("avx512vnni");
+}
+#endif
 
 struct KernelSet {
     const Kernels *kernels;
@@ -20,6 +33,9 @@ struct KernelSet {
 
 // Best first.
 const KernelSet kernel_sets[] = {
+#if defined(__x86_64__)
+    {&avx512::kernels, has_avx512},
+#endif
     {&portable::kernels, always},
     {&reference_kernels, always},
 };
