@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from onebit.errors import OnebitError
+from onebit.errors import UsageError
 from onebit.tracking.boxes import Boxes, as_boxes
-
-Image = NDArray[np.uint8]
+from onebit.tracking.images import Image
+from onebit.tracking.opencv import load_cv2
 
 
 class Tracker(Protocol):
@@ -53,11 +53,14 @@ class OpenCVMil:
     numbers start anew with every ``init``, so that a result does not depend on what was tracked before.
 
     Raises:
-        OnebitError: when OpenCV is not installed.
+        UsageError: when OpenCV is not installed, or has no such tracker.
     """
 
     def __init__(self, seed: int = 0) -> None:
-        self._cv2, self._seed = _opencv(), seed
+        self._cv2, self._seed = load_cv2(), seed
+        if not hasattr(self._cv2, "TrackerMIL"):
+            version = self._cv2.__version__
+            raise UsageError(f"OpenCV {version} has no TrackerMIL; install opencv-python-headless 4.10 or newer")
 
     def init(self, image: Image, box: ArrayLike) -> None:
         self._cv2.setRNGSeed(self._seed)
@@ -78,16 +81,3 @@ BASELINES: dict[str, Callable[[], Tracker]] = {"first-box": FirstBox, "opencv-mi
 
 def _bgr(image: Image) -> Image:
     return np.ascontiguousarray(image[..., ::-1])
-
-
-def _opencv() -> Any:
-    try:
-        import cv2
-    except ImportError as error:
-        raise OnebitError(
-            f"the tracker opencv-mil needs OpenCV, which cannot be imported ({error}); "
-            "install it with: pip install 'onebit[track]'"
-        ) from error
-    if not hasattr(cv2, "TrackerMIL"):
-        raise OnebitError(f"OpenCV {cv2.__version__} has no TrackerMIL; install opencv-python-headless 4.10 or newer")
-    return cv2
