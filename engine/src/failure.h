@@ -12,9 +12,10 @@ struct Failure {
     std::string message;
 };
 
+[[noreturn]]
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
 #endif
-[[noreturn]] void fail(onebit_status status, const char *format, ...);
+void fail(onebit_status status, const char *format, ...);
 
 }  // namespace onebit

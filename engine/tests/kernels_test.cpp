@@ -1,0 +1,431 @@
+// Every set of kernels against the reference: the same calls on random shapes, then the same bytes in all of memory, written
+// pixels, frames, neighbours of a slice and slack alike.
+//
+//   kernels_test [cases] [seed]
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "../src/kernels.h"
+#include "check.h"
+
+using namespace onebit;
+
+namespace {
+
+constexpr int slack = 64;
+
+// A map with its own memory; every map of a case is made from the same random numbers for both sets of kernels.
+template <class T>
+struct Owned {
+    std::vector<T> memory;
+    Map<T> map;
+};
+
+// frame: rows and columns around it, filled with `outside`. The map may be a slice of a wider one.
+template <class T, class Fill>
+Owned<T> make_map(int height, int width, int channels, int frame_h, int frame_w, int before, int after, T outside, Fill fill) {
+    Owned<T> owned;
+    const ptrdiff_t pixel = before + channels + after, row = pixel * (width + 2 * frame_w);
+    owned.memory.assign(size_t(row) * size_t(height + 2 * frame_h) + slack / sizeof(T), outside);
+    owned.map = {owned.memory.data() + frame_h * row + frame_w * pixel + before, height, width, channels, pixel, row};
+    for (int y = 0; y < height; ++y)
+        for (int x = 0; x < width; ++x)
+            for (int c = 0; c < channels; ++c) owned.map.data[y * row + x * pixel + c] = fill();
+    return owned;
+}
+
+Owned<float> make_floats(Random &random, int height, int width, int channels, int frame_h = 0, int frame_w = 0) {
+    const bool slice = random.chance(30) && !frame_h && !frame_w;
+    return make_map<float>(height, width, channels, frame_h, frame_w, slice ? random.pick(0, 40) : 0, slice ? random.pick(0, 40) : 0, 0,
+                           [&] { return random.chance(3) ? 0.0f : random.value(); });
+}
+
+struct OwnedBits {
+    std::vector<uint32_t> memory;
+    BitMap map;
+};
+
+OwnedBits make_bits(int height, int width, int words, int frame_h, int frame_w) {
+    OwnedBits owned;
+    const ptrdiff_t row = ptrdiff_t(words) * (width + 2 * frame_w);
+    owned.memory.assign(size_t(row) * size_t(height + 2 * frame_h) + slack / 4, 0);
+    owned.map = {owned.memory.data() + frame_h * row + frame_w * words, height, width, words, row};
+    return owned;
+}
+
+OwnedBits random_bits(Random &random, int height, int width, int channels, int groups, int frame_h, int frame_w) {
+    const int group_channels = channels / groups, group_words = (group_channels + 31) / 32;
+    OwnedBits owned = make_bits(height, width, groups * group_words, frame_h, frame_w);
+    for (int y = 0; y < height; ++y)
+        for (int x = 0; x < width; ++x)
+            for (int c = 0; c < channels; ++c)
+                if (random.chance(50))
+                    owned.map.data[y * owned.map.row + x * owned.map.words + c / group_channels * group_words +
+                                   c % group_channels / 32] |= 1u << c % group_channels % 32;
+    return owned;
+}
+
+// Everything that one call writes and the constants that its epilogue reads; `made` again from the same seed gives a twin.
+struct Target {
+    Owned<float> out;
+    std::vector<Owned<float>> summands;
+    std::vector<std::vector<float>> constants;
+    std::vector<OwnedBits> bits;
+    Epilogue epilogue;
+
+    Target(Random random, int height, int width, int channels, int groups) {
+        auto constant = [&](float size) {
+            constants.push_back(random.values(size_t(channels), size));
+            constants.back().resize(size_t(blocks(channels) + 1) * lanes);
+            return constants.back().data();
+        };
+        summands.reserve(max_posts);
+        constants.reserve(2 * max_posts + 2 * max_signs);
+        bits.reserve(max_signs);
+        epilogue.posts = random.chance(30) ? 0 : random.pick(1, random.chance(10) ? max_posts : 3);
+        for (int i = 0; i < epilogue.posts; ++i) {
+            Post &post = epilogue.post[i];
+            post.kind = PostKind(random.pick(0, 5));
+            if (post.kind == PostKind::add) {
+                summands.push_back(make_floats(random, height, width, channels));
+                post.map = summands.back().map;
+            } else if (post.kind == PostKind::affine) {
+                post.scale = constant(2), post.bias = constant(2);
+            } else if (post.kind == PostKind::prelu) {
+                post.scale = constant(1);
+            } else {
+                post.p0 = random.value(), post.p1 = post.p0 + 1;
+            }
+        }
+        // Signs of groups that are not whole words are another step's work.
+        const bool whole = groups == 1 || channels / groups % 32 == 0;
+        epilogue.signs = whole && random.chance(70) ? random.pick(1, random.chance(10) ? max_signs : 2) : 0;
+        for (int i = 0; i < epilogue.signs; ++i) {
+            bits.push_back(make_bits(height, width, (channels + 31) / 32, random.pick(0, 2), random.pick(0, 2)));
+            SignOutput &sign = epilogue.sign[i];
+            sign.bits = bits.back().map;
+            if (random.chance(60)) sign.scale = constant(1), sign.bias = constant(1);
+            sign.shift = random.chance(50) ? 0 : random.value();
+        }
+        const bool slice = random.chance(40);
+        out = make_map<float>(height, width, channels, 0, 0, slice ? random.pick(0, 40) : 0, slice ? random.pick(0, 40) : 0, -7.5f,
+                              [] { return -7.5f; });
+        if (!epilogue.signs || random.chance(60)) epilogue.out = out.map;
+    }
+
+    bool same_memory(const Target &other) const {
+        auto same = [](const auto &a, const auto &b) {
+            return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof a[0]) == 0;
+        };
+        bool equal = same(out.memory, other.out.memory);
+        for (size_t i = 0; i < bits.size(); ++i) equal = equal && same(bits[i].memory, other.bits[i].memory);
+        return equal;
+    }
+};
+
+// The whole work as one part, or cut into rows and blocks as threads do.
+std::vector<Part> make_parts(Random &random, int rows, int all_blocks) {
+    const int row_step = random.chance(50) ? rows : random.pick(1, rows);
+    const int block_step = random.chance(50) ? all_blocks : 2 * random.pick(1, (all_blocks + 1) / 2);  // parts begin at whole words
+    std::vector<Part> parts;
+    for (int r = 0; r < rows; r += row_step)
+        for (int b = 0; b < all_blocks; b += block_step)
+            parts.push_back({r, std::min(rows, r + row_step), b, std::min(all_blocks, b + block_step)});
+    std::shuffle(parts.begin(), parts.end(), random.engine);
+    return parts;
+}
+
+struct Case {
+    const Kernels &tested, &reference;
+    Random &random;
+    std::string what;
+
+    // Runs call(kernels, epilogue, part) for both sets and compares.
+    void compare(int height, int width, int channels, int groups,
+                 const std::function<void(const Kernels &, const Epilogue &, Part)> &call) {
+        const Random twin(unsigned(random.pick(0, 1 << 30)));
+        Target expected(twin, height, width, channels, groups), got(twin, height, width, channels, groups);
+        const int all_blocks = groups * blocks(channels / groups);
+        call(reference, expected.epilogue, {0, height, 0, all_blocks});
+        for (Part part : make_parts(random, height, all_blocks)) call(tested, got.epilogue, part);
+        CHECK(got.same_memory(expected), "%s differs from reference: %s, result %dx%dx%d, %d posts, %d signs", tested.name,
+              what.c_str(), height, width, channels, got.epilogue.posts, got.epilogue.signs);
+    }
+
+    void describe(const char *kind, const ConvShape &s, int height, int width, const char *more = "") {
+        char text[256];
+        std::snprintf(text, sizeof text, "%s %d->%d groups %d kernel %dx%d stride %d,%d pad %d,%d dilation %d,%d input %dx%d%s", kind,
+                      s.channels_in, s.channels_out, s.groups, s.kernel_h, s.kernel_w, s.stride_h, s.stride_w, s.pad_h, s.pad_w,
+                      s.dilation_h, s.dilation_w, height, width, more);
+        what = text;
+    }
+};
+
+int pick_channels(Random &random, int most) {
+    static const int usual[] = {1, 3, 8, 15, 16, 17, 31, 32, 33, 41, 48, 53, 63, 64, 65, 96, 127, 128, 129, 164, 256};
+    const int channels = random.chance(50) ? usual[random.pick(0, 20)] : random.pick(1, random.chance(15) ? most : 80);
+    return std::min(channels, most);
+}
+
+int result_size(int size, int pad, int dilation, int kernel, int stride) {
+    const int room = size + 2 * pad - dilation * (kernel - 1) - 1;
+    return room < 0 ? 0 : room / stride + 1;
+}
+
+// A convolution and an image on which it has a result; small enough for the reference.
+ConvShape pick_shape(Random &random, int *height, int *width, bool groups, int most_channels) {
+    for (;;) {
+        ConvShape s;
+        static const int sizes[] = {1, 3, 5};
+        s.kernel_h = s.kernel_w = sizes[random.pick(0, 2)];
+        if (random.chance(20)) s.kernel_h = random.pick(1, 5);
+        if (random.chance(10)) s.kernel_w = random.pick(1, 7);
+        s.stride_h = s.stride_w = random.chance(65) ? 1 : random.pick(2, 3);
+        if (random.chance(15)) s.stride_h = random.pick(1, 3);
+        s.dilation_h = s.dilation_w = random.chance(80) ? 1 : random.pick(2, 3);
+        if (random.chance(10)) s.dilation_w = random.pick(1, 3);
+        s.pad_h = s.pad_w = random.chance(60) ? s.kernel_h / 2 * s.dilation_h : random.pick(0, 3);
+        if (random.chance(15)) s.pad_w = random.pick(0, 3);
+        s.channels_in = pick_channels(random, most_channels), s.channels_out = pick_channels(random, most_channels);
+        if (groups && random.chance(25)) {
+            s.groups = random.pick(2, 4);
+            s.channels_in = (s.channels_in + s.groups - 1) / s.groups * s.groups;
+            s.channels_out = (s.channels_out + s.groups - 1) / s.groups * s.groups;
+        }
+        *height = random.chance(20) ? 1 : random.pick(1, 14), *width = random.chance(20) ? 1 : random.pick(1, random.chance(20) ? 40 : 14);
+        const int out_h = result_size(*height, s.pad_h, s.dilation_h, s.kernel_h, s.stride_h);
+        const int out_w = result_size(*width, s.pad_w, s.dilation_w, s.kernel_w, s.stride_w);
+        const double work = double(out_h) * out_w * s.channels_out * s.kernel_h * s.kernel_w * (s.channels_in / s.groups);
+        if (work >= 1 && work < 2e6) return s;
+    }
+}
+
+std::vector<uint8_t> random_bytes(Random &random, size_t count) {
+    std::vector<uint8_t> bytes(count);
+    for (uint8_t &byte : bytes) byte = uint8_t(random.pick(0, 255));
+    return bytes;
+}
+
+void test_binary_conv(Case &test) {
+    Random &random = test.random;
+    int height, width;
+    BinaryConv conv;
+    conv.shape = pick_shape(random, &height, &width, true, 600);
+    const ConvShape &s = conv.shape;
+    conv.bases = random.chance(75) ? 1 : random.pick(2, 5);
+    conv.terms = random.chance(75) ? conv.bases : random.pick(1, 9);
+    const size_t weights = size_t(conv.bases) * s.channels_out * s.kernel_h * s.kernel_w * (s.channels_in / s.groups);
+    const std::vector<uint8_t> bits = random_bytes(random, (weights + 7) / 8);
+    std::vector<uint32_t> index;
+    for (int t = 0; t < conv.terms; ++t) index.push_back(uint32_t(random.pick(0, conv.bases - 1)));
+    const auto shift = random.values(size_t(conv.terms)), scale = random.values(size_t(conv.terms) * s.channels_out, 0.1f),
+               bias = random.values(size_t(s.channels_out));
+    prepare_binary(bits.data(), index.data(), shift.data(), scale.data(), bias.data(), &conv);
+    const Border border = make_border(conv, height, width);
+    BinaryConv arranged = conv;
+    if (test.tested.arrange) test.tested.arrange(&arranged);
+    test.describe("binary_conv", s, height, width, conv.merged ? " merged" : conv.terms > 1 ? " terms" : "");
+
+    std::vector<OwnedBits> plain, merged;
+    for (int t = 0; t < conv.terms; ++t) plain.push_back(random_bits(random, height, width, s.channels_in, s.groups, s.pad_h, s.pad_w));
+    if (conv.merged)
+        for (const OwnedBits &map : plain) {
+            OwnedBits expected = make_bits(height, width, conv.words, s.pad_h, s.pad_w), got = make_bits(height, width, conv.words, s.pad_h, s.pad_w);
+            test.reference.merge(map.map, s.channels_in % 32, expected.map, 0, height);
+            const int cut = random.pick(0, height);
+            test.tested.merge(map.map, s.channels_in % 32, got.map, cut, height);
+            test.tested.merge(map.map, s.channels_in % 32, got.map, 0, cut);
+            CHECK(got.memory == expected.memory, "%s merges otherwise than reference: %s", test.tested.name, test.what.c_str());
+            merged.push_back(std::move(got));
+        }
+    const std::vector<OwnedBits> &inputs = conv.merged ? merged : plain;
+    const bool scaled = random.chance(15);
+    const Owned<float> k = make_floats(random, border.height, border.width, 1);
+    test.compare(border.height, border.width, s.channels_out, s.groups, [&](const Kernels &kernels, const Epilogue &epilogue, Part part) {
+        BinaryConvCall call;
+        call.conv = &kernels == &test.tested ? &arranged : &conv;
+        call.border = &border;
+        for (int t = 0; t < conv.terms; ++t) call.inputs[t] = &inputs[size_t(t)].map;
+        if (scaled) call.input_scale = k.map;
+        call.epilogue = epilogue;
+        kernels.binary_conv(call, part);
+    });
+}
+
+void test_conv(Case &test) {
+    Random &random = test.random;
+    int height, width;
+    FloatConv conv;
+    conv.shape = pick_shape(random, &height, &width, true, 200);
+    const ConvShape &s = conv.shape;
+    const auto weight = random.values(size_t(s.channels_out) * s.kernel_h * s.kernel_w * (s.channels_in / s.groups), 0.3f),
+               bias = random.values(size_t(s.channels_out));
+    prepare_float(weight.data(), bias.data(), &conv);
+    const Owned<float> input = make_floats(random, height, width, s.channels_in, s.pad_h, s.pad_w);
+    const int out_h = result_size(height, s.pad_h, s.dilation_h, s.kernel_h, s.stride_h);
+    const int out_w = result_size(width, s.pad_w, s.dilation_w, s.kernel_w, s.stride_w);
+    test.describe("conv", s, height, width);
+    test.compare(out_h, out_w, s.channels_out, s.groups, [&](const Kernels &kernels, const Epilogue &epilogue, Part part) {
+        kernels.conv({&conv, input.map, out_h, out_w, epilogue}, part);
+    });
+}
+
+void test_pixel_conv(Case &test) {
+    Random &random = test.random;
+    int height, width;
+    PixelConv conv;
+    conv.shape = pick_shape(random, &height, &width, false, random.chance(80) ? 4 : 20);
+    conv.shape.channels_out = pick_channels(random, 80);
+    const ConvShape &s = conv.shape;
+    conv.bits = random.chance(50) ? 8 : 16;
+    const size_t taps = size_t(s.channels_out) * s.kernel_h * s.kernel_w, inputs = taps / s.channels_out * s.channels_in;
+    // As large as 32-bit sums allow.
+    const int most = conv.bits == 8 ? 127 : int(std::min<size_t>(32767, 2147483647 / 255 / inputs));
+    std::vector<int16_t> weight16(taps * s.channels_in);
+    std::vector<int8_t> weight8(taps * s.channels_in);
+    const bool extreme = random.chance(20);
+    for (size_t i = 0; i < weight16.size(); ++i) {
+        weight16[i] = int16_t(extreme ? most : random.pick(-most, most));
+        weight8[i] = int8_t(extreme ? -128 : random.pick(-128, 127));
+    }
+    const auto scale = random.values(size_t(s.channels_out), 1e-4f), bias = random.values(size_t(s.channels_out)), offset = random.values(taps);
+    prepare_pixels(conv.bits == 8 ? static_cast<const void *>(weight8.data()) : weight16.data(), scale.data(), bias.data(), offset.data(), &conv);
+    PixelConv arranged = conv;
+    if (test.tested.arrange_pixels) test.tested.arrange_pixels(&arranged);
+    // one row more below
+    const bool bright = extreme || random.chance(20);
+    Owned<uint8_t> input = make_map<uint8_t>(height, width, s.channels_in, s.pad_h, s.pad_w, 0, 0, 0,
+                                             [&] { return uint8_t(bright ? 255 : random.pick(0, 255)); });
+    const ptrdiff_t at = input.map.data - input.memory.data();
+    input.memory.resize(input.memory.size() + size_t(input.map.row));
+    input.map.data = input.memory.data() + at;
+    PixelConvCall planned;
+    planned.conv = &conv;
+    planned.input = input.map;
+    plan_pixels(conv, height, width, &planned);
+    test.describe("pixel_conv", s, height, width, conv.bits == 8 ? " 8 bits" : " 16 bits");
+    test.compare(planned.height, planned.width, s.channels_out, 1, [&](const Kernels &kernels, const Epilogue &epilogue, Part part) {
+        PixelConvCall call = planned;
+        call.conv = &kernels == &test.tested ? &arranged : &conv;
+        call.epilogue = epilogue;
+        kernels.pixel_conv(call, part);
+    });
+}
+
+void test_pointwise(Case &test) {
+    Random &random = test.random;
+    Pointwise conv;
+    conv.channels_in = random.chance(10) ? 511 : pick_channels(random, 511), conv.channels_out = pick_channels(random, 300);
+    const int height = random.pick(1, 6), width = random.pick(1, 12);
+    std::vector<int16_t> weight(size_t(conv.channels_in) * conv.channels_out);
+    const bool extreme = random.chance(20);
+    for (int16_t &w : weight) w = int16_t(extreme ? 2047 : random.pick(-2047, 2047));
+    const auto scale = random.values(size_t(conv.channels_out), 1e-3f), bias = random.values(size_t(conv.channels_out));
+    prepare_pointwise(weight.data(), scale.data(), bias.data(), &conv);
+    Owned<float> values = make_floats(random, height, width, conv.channels_in);
+    if (extreme) std::fill(values.memory.begin(), values.memory.end(), -1.5f);
+    char what[128];
+    std::snprintf(what, sizeof what, "pointwise %d->%d input %dx%d", conv.channels_in, conv.channels_out, height, width);
+    test.what = what;
+
+    const float greatest = test.reference.greatest_magnitude(values.map, 0, height);
+    const int cut = random.pick(0, height);
+    const float parts = std::max(test.tested.greatest_magnitude(values.map, 0, cut), test.tested.greatest_magnitude(values.map, cut, height));
+    CHECK(parts == greatest, "%s: greatest magnitude %g, reference %g: %s", test.tested.name, double(parts), double(greatest), what);
+    const int even = (conv.channels_in + 1) / 2 * 2;
+    auto quantized = [&](const Kernels &kernels, int at) {
+        Owned<int16_t> map = make_map<int16_t>(height, width, even, 0, 0, 0, 0, 0, [] { return int16_t(-1); });
+        const float factor = greatest == 0 ? 0 : 2047 / greatest;
+        kernels.quantize(values.map, factor, map.map, 0, at);
+        kernels.quantize(values.map, factor, map.map, at, height);
+        return map;
+    };
+    const Owned<int16_t> expected = quantized(test.reference, height), got = quantized(test.tested, cut);
+    CHECK(got.memory == expected.memory, "%s quantizes otherwise than reference: %s", test.tested.name, what);
+    test.compare(height, width, conv.channels_out, 1, [&](const Kernels &kernels, const Epilogue &epilogue, Part part) {
+        kernels.pointwise({&conv, expected.map, greatest / 2047, epilogue}, part);
+    });
+}
+
+void test_pools(Case &test) {
+    Random &random = test.random;
+    PoolCall pool;
+    const int height = random.pick(1, 14), width = random.pick(1, 14), channels = pick_channels(random, 200);
+    const Owned<float> input = make_floats(random, height, width, channels);
+    pool.input = input.map;
+    pool.kernel_h = random.pick(1, std::min(4, height)), pool.kernel_w = random.pick(1, std::min(4, width));
+    pool.stride_h = random.pick(1, 3), pool.stride_w = random.pick(1, 3);
+    pool.pad_h = random.pick(0, pool.kernel_h / 2), pool.pad_w = random.pick(0, pool.kernel_w / 2);
+    const bool ceil_mode = random.chance(50);
+    auto size = [&](int in, int kernel, int stride, int pad) {
+        int out = (in + 2 * pad - kernel + (ceil_mode ? stride - 1 : 0)) / stride + 1;
+        return (out - 1) * stride >= in + pad ? out - 1 : out;
+    };
+    pool.height = size(height, pool.kernel_h, pool.stride_h, pool.pad_h), pool.width = size(width, pool.kernel_w, pool.stride_w, pool.pad_w);
+    pool.count_padding = random.chance(50);
+    char what[160];
+    std::snprintf(what, sizeof what, "pool %dx%d stride %d,%d pad %d,%d ceil %d count %d input %dx%dx%d", pool.kernel_h, pool.kernel_w,
+                  pool.stride_h, pool.stride_w, pool.pad_h, pool.pad_w, ceil_mode, pool.count_padding, height, width, channels);
+    auto run = [&](const char *name, const PoolCall &planned, auto function) {
+        test.what = std::string(name) + " " + what;
+        test.compare(planned.height, planned.width, channels, 1, [&](const Kernels &kernels, const Epilogue &epilogue, Part part) {
+            PoolCall call = planned;
+            call.epilogue = epilogue;
+            (kernels.*function)(call, part);
+        });
+    };
+    run("max", pool, &Kernels::max_pool);
+    run("average", pool, &Kernels::average_pool);
+    pool.kernel_h = height, pool.kernel_w = width, pool.pad_h = pool.pad_w = 0, pool.height = pool.width = 1;
+    run("mean", pool, &Kernels::mean_pool);
+}
+
+void test_elementwise(Case &test) {
+    Random &random = test.random;
+    const int height = random.pick(1, 8), width = random.pick(1, 20), channels = pick_channels(random, 600);
+    const Owned<float> input = make_floats(random, height, width, channels);
+    test.what = "elementwise";
+    test.compare(height, width, channels, 1,
+                 [&](const Kernels &kernels, const Epilogue &epilogue, Part part) { kernels.elementwise({input.map, epilogue}, part); });
+
+    const int cut = random.pick(0, height);
+    auto mean = [&](const Kernels &kernels, int at) {
+        Owned<float> out = make_map<float>(height, width, 1, 0, 0, 0, 0, 0, [] { return -1.0f; });
+        kernels.mean_abs(input.map, out.map, 0, at);
+        kernels.mean_abs(input.map, out.map, at, height);
+        return out;
+    };
+    CHECK(mean(test.tested, cut).memory == mean(test.reference, height).memory, "%s: mean_abs of %dx%dx%d differs from reference", test.tested.name,
+          height, width, channels);
+}
+
+}  // namespace
+
+int main(int count, char **arguments) {
+    const int cases = count > 1 ? std::atoi(arguments[1]) : 300;
+    const unsigned seed = count > 2 ? unsigned(std::atoi(arguments[2])) : 1;
+    const Kernels *reference = find_kernels("reference");
+    CHECK(reference, "no reference kernels in this build");
+    CHECK(!find_kernels("sparc") && !find_kernels(""), "kernels found under a name that none has");
+    int merged_names = 0;
+    for (const char *const *name = kernel_names(); *name; ++name, ++merged_names) {
+        const Kernels *tested = find_kernels(*name);
+        CHECK(tested && tested->name == std::string(*name), "%s is listed but not found", *name);
+        for (int i = 0; i < cases; ++i) {
+            Random random(seed + unsigned(i));
+            Case test{*tested, *reference, random, ""};
+            test_binary_conv(test);
+            if (i % 3 == 0) test_conv(test);
+            test_pixel_conv(test);
+            test_pointwise(test);
+            test_pools(test);
+            test_elementwise(test);
+        }
+        std::printf("%s: %d cases of every kind, bits equal\n", *name, cases);
+    }
+    CHECK(merged_names >= 2, "only %d set of kernels", merged_names);
+}
