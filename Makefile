@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find src -type f -not -name '*.pyc' -not -path '*.egg-info/*')
+SOURCES := $(shell find src -type f -not -name '*.pyc' -not -path '*.egg-info/*' -not -name '_engine*')
+ENGINE := setup.py $(shell find engine/include engine/src -type f)
 
 .PHONY: demo test lint dev clean
 
@@ -22,11 +23,11 @@ lint: dev
 dev: $(VENV)/.dev
 
 # A plain install is repeated when the sources change; the editable one of `make test` sees them as they are.
-$(VENV)/.library: pyproject.toml $(SOURCES) | $(VENV)/.created
+$(VENV)/.library: pyproject.toml $(ENGINE) $(SOURCES) | $(VENV)/.created
 	if [ -e $(VENV)/.dev ]; then $(MAKE) dev; else $(BIN)/pip install -q .; fi
 	touch $@
 
-$(VENV)/.dev: pyproject.toml | $(VENV)/.created
+$(VENV)/.dev: pyproject.toml $(ENGINE) | $(VENV)/.created
 	$(BIN)/pip install -q -e '.[dev]'
 	touch $@
 

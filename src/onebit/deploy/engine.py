@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from onebit import __version__
 from onebit.errors import OnebitError, PackedFileError, UsageError
 
 _ERRORS: dict[int, type[OnebitError]] = {1: UsageError, 2: PackedFileError, 3: UsageError, 4: UsageError}
@@ -74,7 +75,7 @@ _SIGNATURES = {
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The engine's shared library beside the package, or None where it was not built or does not load."""
+    """The engine's shared library in the package, or None where it was not built, does not load or is of another version."""
     for file in sorted(Path(__file__).parent.parent.glob("_engine*")):
         if file.suffix not in (".so", ".pyd", ".dylib", ".dll"):
             continue
@@ -85,7 +86,8 @@ def library() -> ctypes.CDLL | None:
                 function.restype, function.argtypes = result, arguments
         except (OSError, AttributeError):
             continue
-        return found
+        if found.onebit_version().decode() == __version__:
+            return found
     return None
 
 
@@ -174,6 +176,8 @@ class Session:
             width,
             *(stride // images.itemsize for stride in images.strides),
         )
+        if not output.size:
+            return output
         place = output.ctypes.data_as(POINTER(c_float))
         _check(self._engine.onebit_session_run(self._handle, byref(given), place, output.size))
         return output

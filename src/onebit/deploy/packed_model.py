@@ -19,7 +19,7 @@ from onebit.deploy import engine
 from onebit.deploy.engine import Model, Session, Step
 from onebit.deploy.file import HEADER_SIZE, read_bytes, read_program
 from onebit.deploy.program import Program
-from onebit.deploy.reference import run_program
+from onebit.deploy.reference import as_tensor, run_program
 from onebit.errors import PackedFileError, UsageError, unknown_name
 
 #: the kernel that is no part of the engine: docs/file-format.md followed in torch, slowly
@@ -136,7 +136,7 @@ class PackedModel:
     def _answer(self, images: Tensor | np.ndarray, session: Session | None) -> Tensor | np.ndarray:
         array = _as_array(images)
         result = (
-            run_program(self.program, _as_tensor(array)).contiguous().numpy() if session is None else session.run(array)
+            run_program(self.program, as_tensor(array)).contiguous().numpy() if session is None else session.run(array)
         )
         if result.shape[2:] == (1, 1) and len(self.metadata.get("output_shape") or ()) != 3:
             result = result[:, :, 0, 0]
@@ -209,8 +209,3 @@ def _as_array(images: Tensor | np.ndarray) -> np.ndarray:
     if images.ndim != 4 or 0 in images.shape[1:]:
         raise UsageError(f"images are (N, channels, height, width), got {tuple(images.shape)}")
     return images.detach().numpy() if isinstance(images, Tensor) else images
-
-
-def _as_tensor(array: np.ndarray) -> Tensor:
-    writable = array.flags.writeable and min(array.strides) >= 0
-    return torch.from_numpy(array if writable else array.copy())

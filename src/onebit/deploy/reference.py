@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -40,7 +41,7 @@ def run_values(program: Program, images: Tensor, keep: bool = True) -> list[Tens
             value = _image(program, images)
         else:
             inputs = [values[i] for i in op.inputs]
-            tensors = {role: torch.from_numpy(program.tensors[position]) for role, position in op.tensors.items()}
+            tensors = {role: as_tensor(program.tensors[position]) for role, position in op.tensors.items()}
             try:
                 value = _RUN[op.kind](op, tensors, *inputs)
             except (_DoesNotFitError, RuntimeError) as error:
@@ -74,6 +75,12 @@ def fma(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     return total.float()
 
 
+def as_tensor(array: np.ndarray) -> Tensor:
+    """A tensor in the array's memory, or of a copy where torch cannot take it as it lies."""
+    takes = array.flags.writeable and min(array.strides) >= 0
+    return torch.from_numpy(array if takes else array.copy())
+
+
 class _DoesNotFitError(Exception):
     """A map of a size that an operation cannot take."""
 
@@ -89,7 +96,7 @@ def _image(program: Program, images: Tensor) -> Tensor:
             raise UsageError(
                 "this network was packed without mean and std; give float32 images, normalised as in training"
             )
-        rows = torch.from_numpy(table)
+        rows = as_tensor(table)
         return torch.stack([rows[c][images[:, c].long()] for c in range(op.channels)], 1)
     if images.dtype != torch.float32 or op.flags:
         raise UsageError(
