@@ -43,19 +43,33 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
 
 def render(run: Run, drawings: list[Drawing], theme: str) -> str:
     """The page's HTML; ``theme`` are the style rules that colour the figures."""
-    room = files("onebit.reports")
     heading = _heading(run)
     body = [_warnings(run), _summary(run), _tiles(run), _comparison(run)]
     sections = dict.fromkeys(drawing.kind.section for drawing in drawings)
     body += [_section(run, section, [d for d in drawings if d.kind.section == section]) for section in sections]
     body += [_epochs(run), _recipe(run), _environment(run)]
-    return Template((room / "page.html").read_text("utf-8")).substitute(
-        title=escape(f"{heading} – onebit report"),
-        style=(room / "page.css").read_text("utf-8") + theme,
-        heading=escape(heading),
-        facts=escape(_facts(run)),
+    return fill_page(
+        title=f"{heading} – onebit report",
+        eyebrow="onebit training report",
+        heading=heading,
+        facts=_facts(run),
         body="\n".join(part for part in body if part),
-        footer=escape(_footer(run)),
+        footer=_footer(run),
+        style=theme,
+    )
+
+
+def fill_page(*, title: str, eyebrow: str, heading: str, facts: str, body: str, footer: str, style: str) -> str:
+    """A page of the house around ``body``, which is HTML; the other texts are escaped here, ``style`` is added to its own."""
+    room = files("onebit.reports")
+    return Template((room / "page.html").read_text("utf-8")).substitute(
+        title=escape(title),
+        style=(room / "page.css").read_text("utf-8") + style,
+        eyebrow=escape(eyebrow),
+        heading=escape(heading),
+        facts=escape(facts),
+        body=body,
+        footer=escape(footer),
     )
 
 

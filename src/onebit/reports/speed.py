@@ -1,0 +1,57 @@
+"""Times of engines side by side: table, JSON and bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from onebit.reports.table import Column, Table
+
+
+class Timing(Protocol):
+    """What :mod:`onebit.deploy.timing` measures: milliseconds of every round; rounds of two engines ran side by side."""
+
+    @property
+    def engine(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def rounds(self) -> Sequence[float]: ...
+
+
+def speed_json(timings: Sequence[Timing], threads: int) -> dict[str, Any]:
+    """{"threads", "rows"}; ratio: the median over rounds of an engine's time over that of the first."""
+    keys = ("engine", "model", "median_ms", "p10_ms", "p90_ms", "ratio")
+    return {"threads": threads, "rows": [dict(zip(keys, row, strict=False)) for row in _rows(timings)]}
+
+
+def speed_table(timings: Sequence[Timing], threads: int) -> Table:
+    """A row for every engine."""
+    milliseconds = (Column(name, ".3f") for name in ("median ms", "p10 ms", "p90 ms"))
+    ratios = (Column(name, ".2f") for name in ("times ours", "p10 of rounds", "p90 of rounds"))
+    clock = "processor time" if threads == 1 else "wall time, every engine in a process of its own"
+    rounds = len(timings[0].rounds) if timings else 0
+    notes = [f"batch 1, {rounds} interleaved rounds, {clock}; times ours: ratio to the first row, round by round"]
+    title = f"{threads} thread{'s' * (threads > 1)}"
+    return Table(title, ["engine", "network", *milliseconds, *ratios], _rows(timings), notes)
+
+
+def speed_figure(timings: Sequence[Timing], kind: str) -> bytes:
+    """Bars of the median times, whiskers from the 10th to the 90th percentile; ``kind``: "svg" or "png"."""
+    from onebit.reports.figures.speed import bars
+    from onebit.reports.figures.style import figure_bytes, styled
+
+    with styled():
+        return figure_bytes(bars([row[:6] for row in _rows(timings)]), kind)
+
+
+def _rows(timings: Sequence[Timing]) -> list[tuple[Any, ...]]:
+    rows = []
+    for timing in timings:
+        ratios = np.array(timing.rounds) / np.array(timings[0].rounds)
+        median, p10, p90 = (float(np.percentile(timing.rounds, q)) for q in (50, 10, 90))
+        spread = (float(np.percentile(ratios, q)) for q in (50, 10, 90))
+        rows.append((timing.engine, timing.model, median, p10, p90, *spread))
+    return rows

@@ -1,0 +1,228 @@
+"""Scored trackers side by side: tables, ``performance.json``, plots, and a page with film strips."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onebit.errors import UsageError
+from onebit.files import write_bytes, write_text
+from onebit.reports.table import Column, Table
+from onebit.tracking.evaluate import read_record
+from onebit.tracking.layouts import SequenceSet
+from onebit.tracking.protocols import Scores, score_tracker
+from onebit.tracking.results import read_result
+from onebit.tracking.scores import (
+    OVERLAP_THRESHOLDS,
+    PRECISION_THRESHOLDS,
+    SUCCESS_THRESHOLDS,
+    CurveScore,
+    OverlapScore,
+)
+from onebit.tracking.sequences import from_file
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tracker in a report: what it is called and the folder of its results."""
+
+    name: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written: the page, all files, the scores of each tracker and the table of them."""
+
+    page: Path
+    files: tuple[Path, ...]
+    scores: tuple[Scores, ...]
+    table: Table
+
+
+def write_tracking_report(
+    data: SequenceSet,
+    entries: Sequence[Entry],
+    folder: Path,
+    *,
+    protocol: str = "got10k",
+    strips: int = 24,
+    pictures: int = 6,
+    say: Callable[[str], Any] = lambda _: None,
+) -> Report:
+    """Score every tracker on ``data`` and write the report into ``folder/<data set>``.
+
+    Written are ``report.html``, ``scores.csv``, ``scores.md``, ``sequences.csv``, ``success_plots`` and ``precision_plots``
+    as PNG and SVG (GOT-10k has no precision), and ``<tracker>/performance.json`` in the toolkits' keys.
+
+    Args:
+        strips: how many sequences get a film strip, at most; pictures: frames in each.
+
+    Raises:
+        UsageError: for no tracker, or two of one name; what :func:`~onebit.tracking.protocols.score_tracker` raises.
+    """
+    names = [entry.name for entry in entries]
+    if not names or len(set(names)) < len(names):
+        raise UsageError(f"a report needs trackers with names of their own, got {', '.join(names) or 'none'}")
+    scores = tuple(score_tracker(data, entry.folder, entry.name, protocol) for entry in entries)
+    home = folder / data.name
+    table, per_sequence = scores_table(scores, data), sequence_table(scores)
+    texts = {
+        home / "scores.csv": table.csv(),
+        home / "scores.md": table.markdown() + "\n",
+        home / "sequences.csv": per_sequence.csv(),
+        **{home / one.tracker / "performance.json": _json(one.to_performance()) for one in scores},
+    }
+    plots = _plots(scores)
+    pictured = {home / f"{name}.{kind}": content for name, _, kinds in plots for kind, content in kinds.items()}
+    page = home / "report.html"
+    texts[page] = _page(data, entries, scores, table, per_sequence, plots, strips, pictures, say)
+    for path, text in texts.items():
+        write_text(path, text)
+    for path, content in pictured.items():
+        write_bytes(path, content)
+    return Report(page, (*texts, *pictured), scores, table)
+
+
+def scores_table(scores: Sequence[Scores], data: SequenceSet | None = None) -> Table:
+    """A row per tracker, best first; the title names data, number of sequences and protocol."""
+    measures = list(scores[0].headline())
+    columns = ["tracker", *(Column(name, ".3f") for name in measures)]
+    columns += [Column("speed_fps", ".1f"), Column("frames_per_second", ".1f")]
+    ordered = sorted(scores, key=lambda one: -(one.headline()[measures[0]] or 0.0))
+    rows = [[one.tracker, *one.headline().values(), one.speed.toolkit, one.speed.fps] for one in ordered]
+    count = len(scores[0].sequences)
+    notes = ["speed_fps: mean over frames of 1/t; frames_per_second: frames by seconds; both without reading images."]
+    notes += [] if data is None else data.facts()[1:]
+    return Table(f"{_about(scores[0])}, {count} sequence{'s' * (count != 1)}", columns, rows, notes)
+
+
+def sequence_table(scores: Sequence[Scores]) -> Table:
+    """A row per tracker and sequence."""
+    measures = [name for name in next(iter(scores[0].to_dict()["sequences"].values())) if name != "frames"]
+    rows = []
+    for one in scores:
+        for name, values in one.to_dict()["sequences"].items():
+            speed = one.speeds[name].fps
+            rows.append([one.tracker, name, values["frames"], *(values[measure] for measure in measures), speed])
+    columns = [Column(measure, "" if measure == "scored" else ".3f") for measure in measures]
+    heads = ["tracker", "sequence", "frames", *columns, Column("frames_per_second", ".1f")]
+    return Table("Sequence by sequence", heads, rows)
+
+
+def _about(scores: Scores) -> str:
+    subset = "" if scores.subset in ("all", scores.dataset) else f" {scores.subset}"
+    return f"{scores.dataset}{subset}, protocol {scores.protocol}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=4) + "\n"
+
+
+Drawn = tuple[str, str, dict[str, bytes]]
+
+
+def _plots(scores: Sequence[Scores]) -> list[Drawn]:
+    """File name, title and the bytes by kind of file, of each plot."""
+    from onebit.reports.figures.style import figure_bytes, styled
+    from onebit.reports.figures.tracking import Curve, precision_figure, success_figure, tracker_colours
+
+    colours = tracker_colours([one.tracker for one in scores])
+    overalls = {one.tracker: one.overall for one in scores}
+    pooled = isinstance(scores[0].overall, OverlapScore)
+    drawn = []
+    with styled():
+        curves = [Curve(name, _main(one), one.success_curve.tolist()) for name, one in overalls.items()]
+        thresholds, measure = (OVERLAP_THRESHOLDS, "AO") if pooled else (SUCCESS_THRESHOLDS, "success")
+        figures = [("success_plots", f"Success: {_about(scores[0])}", success_figure, curves, thresholds, measure)]
+        if not pooled:
+            curves = [
+                Curve(name, float(one.precision), one.precision_curve.tolist())
+                for name, one in overalls.items()
+                if isinstance(one, CurveScore)
+            ]
+            title = f"Precision: {_about(scores[0])}"
+            figures.append(
+                ("precision_plots", title, precision_figure, curves, PRECISION_THRESHOLDS, "precision at 20 px")
+            )
+        for name, title, draw, lines, xs, measure in figures:
+            figure = draw(lines, xs.tolist(), measure, colours)
+            drawn.append((name, title, {kind: figure_bytes(figure, kind) for kind in ("png", "svg")}))
+    return drawn
+
+
+def _main(score: OverlapScore | CurveScore) -> float:
+    return float(score.ao if isinstance(score, OverlapScore) else score.success)
+
+
+def _page(
+    data: SequenceSet,
+    entries: Sequence[Entry],
+    scores: Sequence[Scores],
+    table: Table,
+    per_sequence: Table,
+    plots: Sequence[Drawn],
+    strips: int,
+    pictures: int,
+    say: Callable[[str], Any],
+) -> str:
+    from onebit.reports.figures.tracking import tracker_colours
+    from onebit.reports.film_strip import film_strip
+    from onebit.reports.tracking_page import Plot, Strip, tracking_page
+
+    colours = tracker_colours([entry.name for entry in entries])
+    shown, remarks = [], []
+    for sequence in data.sequences[: max(strips, 0)]:
+        first = sequence.first_frame_number
+        tracks = {
+            entry.name: from_file(read_result(entry.folder, sequence).boxes[0], sequence.origin) for entry in entries
+        }
+        try:
+            numbers = range(first, first + len(sequence))
+            html = film_strip(sequence.frames, numbers, sequence.boxes, tracks, colours, pictures)
+        except OSError as error:
+            remarks.append(f"No film strip of {sequence.name}: {error}.")
+            continue
+        shown.append(Strip(sequence.name, _note(sequence.name, len(sequence), scores), html))
+        say(f"film strip of {sequence.name}")
+    if strips and len(data) > strips:
+        remarks.append(f"Film strips are shown of the first {strips} of {len(data)} sequences.")
+    captions = {
+        "success_plots": "How many frames overlap the ground truth by more than each threshold.",
+        "precision_plots": "How many frames have their centre within each distance of the true one.",
+    }
+    drawings = [Plot(name, title, captions[name], kinds["svg"].decode()) for name, title, kinds in plots]
+    frames = sum(map(len, data.sequences))
+    facts = f"protocol {scores[0].protocol} · {len(data)} sequences · {frames:,} frames · {len(scores)} trackers"
+    return tracking_page(
+        " ".join(dict.fromkeys([data.name, *([data.subset] if data.subset != "all" else [])])),
+        facts,
+        [table, per_sequence, _origins(entries)],
+        drawings,
+        shown,
+        colours,
+        remarks,
+    )
+
+
+def _note(name: str, frames: int, scores: Sequence[Scores]) -> str:
+    values = {one.tracker: _main(one.sequences[name]) for one in scores}
+    measure = "AO" if isinstance(scores[0].overall, OverlapScore) else "success"
+    ordered = sorted(values, key=lambda tracker: -values[tracker])
+    return f"{frames} frames; {measure}: " + ", ".join(f"{tracker} {values[tracker]:.3f}" for tracker in ordered)
+
+
+def _origins(entries: Sequence[Entry]) -> Table:
+    """Where each tracker's boxes are from: what was run and on what, as its record says."""
+    rows = []
+    for entry in entries:
+        record = read_record(entry.folder)
+        settings: Mapping[str, Any] = record.get("settings", {})
+        environment: Mapping[str, Any] = record.get("environment", {})
+        said = ", ".join(f"{key} {value}" for key, value in settings.items() if value not in (None, ""))
+        ran = ", ".join(f"{key} {value}" for key, value in environment.items() if value not in (None, ""))
+        rows.append([entry.name, said or "files of others", ran or None, str(entry.folder)])
+    return Table("Where the boxes are from", ["tracker", "settings", "run on", "folder"], rows)
