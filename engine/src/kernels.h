@@ -80,6 +80,7 @@ struct BinaryConv {
     // Merged rows: for 3 taps a row whose last word of channels is mostly empty, the leftover bits of the three taps stand together in
     // the words of the middle one. Its input then is the map that `merge` makes.
     bool merged = false;
+    bool arranged = false;  // weights stand in the order that the set's `arrange` gave them
     int words = 0;       // words per pixel of its input map, all groups
     int row_words = 0;   // words that one kernel row multiplies, of one group
     const uint8_t *file_bits = nullptr;  // the file's own tensor, as all file_... below: what the reference kernels read
@@ -128,7 +129,7 @@ struct PixelConv {
     ConvShape shape;
     int bits = 16;
     // [block][kernel row][run][pair][lane][2] or [..][quad][lane][4]: a run is what lies side by side in memory, all columns of the kernel
-    // row, or one where they are dilated; zeros fill its last pair or quad.
+    // row, or one where they are dilated; zeros fill its last pair or quad. One of the two is empty.
     std::vector<int16_t> weights16;
     std::vector<int8_t> weights8;
     std::vector<float> scale, bias, offset;
@@ -189,6 +190,9 @@ struct Kernels {
     // The map of a merged convolution from the plain one: main words of every pixel, then the leftover bits of its left neighbour,
     // its own and its right neighbour's, `leftover` bits each without gaps.
     void (*merge)(const BitMap &plain, int leftover, const BitMap &merged, int row_begin, int row_end);
+    // Where not null, called once after preparation: puts weights into an order of the set's own, in place.
+    void (*arrange)(BinaryConv *);
+    void (*arrange_pixels)(PixelConv *);
 };
 
 // The set of that name, or null where this build or this processor lacks it; the names, best first.
@@ -203,6 +207,7 @@ Border make_border(const BinaryConv &conv, int in_height, int in_width);
 void prepare_float(const float *weight, const float *bias, FloatConv *conv /* shape set */);
 void prepare_pixels(const void *weight, const float *scale, const float *bias, const float *offset,
                     PixelConv *conv /* shape, bits set */);
+void widen_weights(PixelConv *conv);  // from quads to pairs, for processors that multiply only these
 void plan_pixels(const PixelConv &conv, int in_height, int in_width, PixelConvCall *call);  // size, classes, biases
 void prepare_pointwise(const int16_t *weight, const float *scale, const float *bias, Pointwise *conv /* channels set */);
 

@@ -185,6 +185,15 @@ void prepare_pixels(const void *weight, const float *scale, const float *bias, c
     conv->offset.assign(offset, offset + size_t(shape.channels_out) * shape.kernel_h * shape.kernel_w);
 }
 
+void widen_weights(PixelConv *conv) {
+    if (conv->bits != 8) return;
+    const size_t count = size_t(conv->shape.channels_out) * conv->shape.kernel_h * conv->shape.kernel_w * conv->shape.channels_in;
+    const int8_t *weight = static_cast<const int8_t *>(conv->file_weight);
+    conv->weights16 = in_words(std::vector<int16_t>(weight, weight + count).data(), conv->shape, 2);
+    conv->weights8.clear();
+    conv->weights8.shrink_to_fit();
+}
+
 void plan_pixels(const PixelConv &conv, int in_height, int in_width, PixelConvCall *call) {
     const ConvShape &shape = conv.shape;
     const Outputs outputs(shape.channels_out, 1);

@@ -45,6 +45,18 @@ struct WholeRow {
     }
 };
 
+// Merged rows: `whole` words of either neighbour, and as many with `middle` words of leftover bits in between.
+template <int whole, int middle>
+struct MergedRow {
+    template <int P>
+    static ONEBIT_INLINE void count(const Row &, I (&counts)[P], const uint32_t *const (&pixel)[P], ptrdiff_t offset, const uint32_t *weights) {
+        constexpr int words = whole + middle;
+        count_run<whole>(counts, pixel, offset, weights, whole);
+        count_run<words>(counts, pixel, offset + words, weights + whole * lanes, words);
+        count_run<whole>(counts, pixel, offset + 2 * words, weights + (whole + words) * lanes, whole);
+    }
+};
+
 struct AnyRow {
     template <int P>
     static ONEBIT_INLINE void count(const Row &row, I (&counts)[P], const uint32_t *const (&pixel)[P], ptrdiff_t offset, const uint32_t *weights) {
@@ -66,23 +78,83 @@ ONEBIT_INLINE void count_taps(const BinaryConv &conv, const Row &row, I (&counts
     }
 }
 
-template <class RowKind, int P>
+// What a tile of pixels reads and starts from.
+template <int P>
+struct TileInput {
+    const uint32_t *pixel[P];
+    const int32_t *start[P];
+    float odd[P];
+};
+
+// The common case: one term without input scale. Blocks of 16 channels of P pixels at a time; what depends on pixels only is worked out
+// once for all blocks. even: no sum of an even number of signs needs its `odd`.
+template <class RowKind, bool even, int P>
 inline void binary_conv_tiles(const BinaryConvCall &call, Part part) {
     const BinaryConv &conv = *call.conv;
     const ConvShape &shape = conv.shape;
     const Border &border = *call.border;
+    const BitMap &input = *call.inputs[0];
     const Row row = row_of(conv);
-    const int group_words = conv.words / shape.groups, padded = blocks(shape.channels_out / shape.groups) * shape.groups * lanes;
+    const int group_words = conv.words / shape.groups, padded = int(conv.bias.size());
+    const size_t block_words = size_t(shape.kernel_h) * conv.row_words * lanes;
+    const ptrdiff_t row_step = input.row * shape.dilation_h;
+    const uint32_t *base_weights = conv.weights.data() + conv.index[0] * block_words * (padded / lanes);
+    const int32_t *base_start = border.start.data() + conv.index[0] * padded;
+    const int end = part.row_end * border.width;
+    for (int first = part.row_begin * border.width; first < end; first += P) {
+        const Tile<P> tile = tile_at<P>(first, end, border.width);
+        const Finish<P> finish(call.epilogue, tile);
+        TileInput<P> from;
+        ONEBIT_UNROLL
+        for (int p = 0; p < P; ++p) {
+            const int border_class = border.row_class[tile.y[p]] * border.column_classes + border.column_class[tile.x[p]];
+            from.pixel[p] = at(input, tile.y[p] * shape.stride_h - shape.pad_h, tile.x[p] * shape.stride_w - shape.pad_w);
+            from.start[p] = base_start + ptrdiff_t(border_class) * conv.bases * padded;
+            from.odd[p] = border.odd[border_class];
+        }
+        for (int index = part.block_begin; index < part.block_end; ++index) {
+            const Block block = block_at(index, shape.channels_out, shape.groups);
+            const uint32_t *pixel[P];
+            I counts[P];
+            ONEBIT_UNROLL
+            for (int p = 0; p < P; ++p) {
+                pixel[p] = from.pixel[p] + block.group * group_words;
+                counts[p] = load_words(from.start[p] + index * lanes);
+            }
+            count_taps<RowKind>(conv, row, counts, pixel, row_step, base_weights + index * block_words);
+            const F minus_two = broadcast(-2), scale = load(&conv.scale[index * lanes]), bias = load(&conv.bias[index * lanes]);
+            const F minus_two_scale = mul(minus_two, scale);
+            F values[P][1];
+            ONEBIT_UNROLL
+            for (int p = 0; p < P; ++p) {
+                if (even) values[p][0] = fma(to_float(counts[p]), minus_two_scale, bias);
+                else values[p][0] = fma(fma(to_float(counts[p]), minus_two, broadcast(from.odd[p])), scale, bias);
+            }
+            finish.put(block.channel, block.count, values);
+        }
+    }
+}
+
+// Several terms, or an input scale.
+template <int P>
+inline void binary_conv_terms(const BinaryConvCall &call, Part part) {
+    const BinaryConv &conv = *call.conv;
+    const ConvShape &shape = conv.shape;
+    const Border &border = *call.border;
+    const Row row = row_of(conv);
+    const int group_words = conv.words / shape.groups, padded = int(conv.bias.size());
     const size_t block_words = size_t(shape.kernel_h) * conv.row_words * lanes, base_words = block_words * (padded / lanes);
     const int end = part.row_end * border.width;
     for (int first = part.row_begin * border.width; first < end; first += P) {
         const Tile<P> tile = tile_at<P>(first, end, border.width);
+        const Finish<P> finish(call.epilogue, tile);
         int border_class[P];
         for (int p = 0; p < P; ++p)
             border_class[p] = border.row_class[tile.y[p]] * border.column_classes + border.column_class[tile.x[p]];
         for (int index = part.block_begin; index < part.block_end; ++index) {
             const Block block = block_at(index, shape.channels_out, shape.groups);
             F values[P][1];
+            ONEBIT_UNROLL
             for (int p = 0; p < P; ++p) values[p][0] = load(&conv.bias[index * lanes]);
             for (int t = 0; t < conv.terms; ++t) {
                 const BitMap &input = *call.inputs[t];
@@ -95,21 +167,46 @@ inline void binary_conv_tiles(const BinaryConvCall &call, Part part) {
                                block.group * group_words;
                     counts[p] = load_words(&border.start[(size_t(border_class[p]) * conv.bases + base) * padded + index * lanes]);
                 }
-                count_taps<RowKind>(conv, row, counts, pixel, input.row * shape.dilation_h,
-                                    conv.weights.data() + base * base_words + index * block_words);
+                count_taps<AnyRow>(conv, row, counts, pixel, input.row * shape.dilation_h,
+                                   conv.weights.data() + base * base_words + index * block_words);
                 const F scale = load(&conv.scale[size_t(t) * padded + index * lanes]);
+                ONEBIT_UNROLL
                 for (int p = 0; p < P; ++p) {
                     F sum = to_float(subtract_twice(border.odd[border_class[p]], counts[p]));
                     if (call.input_scale.data) sum = mul(sum, broadcast(*at(call.input_scale, tile.y[p], tile.x[p])));
                     values[p][0] = fma(sum, scale, values[p][0]);
                 }
             }
-            finish(call.epilogue, tile, block.channel, block.count, values);
+            finish.put(block.channel, block.count, values);
         }
     }
 }
 
-inline void binary_conv(const BinaryConvCall &call, Part part) { binary_conv_tiles<AnyRow, wide_tile>(call, part); }
+template <class RowKind, bool even>
+inline void binary_conv_width(const BinaryConvCall &call, Part part) {
+    const int pixels = (part.row_end - part.row_begin) * call.border->width;
+    const auto computed = [&](int tile) { return (pixels + tile - 1) / tile * tile; };
+    if (computed(narrow_tile) < computed(wide_tile)) binary_conv_tiles<RowKind, even, narrow_tile>(call, part);
+    else binary_conv_tiles<RowKind, even, wide_tile>(call, part);
+}
+
+inline void binary_conv(const BinaryConvCall &call, Part part) {
+    const BinaryConv &conv = *call.conv;
+    if (conv.terms > 1 || call.input_scale.data) return binary_conv_terms<wide_tile>(call, part);
+    const Row row = row_of(conv);
+    if (conv.shape.channels_in / conv.shape.groups % 2 == 1) {
+        if (conv.merged && conv.row_words == 4) return binary_conv_width<MergedRow<1, 1>, false>(call, part);
+        if (conv.merged && conv.row_words == 5) return binary_conv_width<MergedRow<1, 2>, false>(call, part);
+        return binary_conv_width<AnyRow, false>(call, part);
+    }
+    if (row.runs > 1) return binary_conv_width<AnyRow, true>(call, part);
+    switch (conv.row_words) {
+        case 3: return binary_conv_width<WholeRow<3>, true>(call, part);
+        case 6: return binary_conv_width<WholeRow<6>, true>(call, part);
+        case 12: return binary_conv_width<WholeRow<12>, true>(call, part);
+        default: return binary_conv_width<WholeRow<0>, true>(call, part);
+    }
+}
 
 }  // namespace ONEBIT_SET
 }  // namespace onebit

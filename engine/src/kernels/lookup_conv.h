@@ -7,6 +7,7 @@
 #pragma once
 
 #include "binary_conv.h"
+#include "lookup_rows.h"
 
 namespace onebit {
 namespace ONEBIT_SET {
@@ -25,64 +26,7 @@ struct CountTable {
 constexpr CountTable count_table;
 
 constexpr int strip_pixels = 64;     // at most; sums of a strip stay in the first-level cache
-constexpr int strip_offsets = 16384; // room for the offsets of a strip
 constexpr int steps_between_sums = 255 / 4;
-
-// Bytes of one group that hold signs: of a pixel, of a kernel row in the order of the weights, and the runs that the latter lies in.
-struct ByteRow {
-    int pixel, total, runs, run, middle, step;
-};
-
-inline ByteRow byte_row_of(const BinaryConv &conv) {
-    const ConvShape &shape = conv.shape;
-    const int channels = shape.channels_in / shape.groups;
-    if (conv.merged) {
-        const int whole = channels / 32 * 4, leftover = (channels % 32 * 3 + 7) / 8;
-        return {whole + leftover, 3 * whole + leftover, 3, whole, leftover, whole + leftover};
-    }
-    const int pixel = (channels + 7) / 8;
-    if (shape.dilation_w == 1) return {pixel, pixel * shape.kernel_w, 1, pixel * shape.kernel_w, 0, 0};
-    return {pixel, pixel * shape.kernel_w, shape.kernel_w, pixel, 0, pixel * shape.dilation_w};
-}
-
-// Rows and columns of the input that results of that many rows and columns read.
-inline int input_rows(const ConvShape &shape, int rows) { return (rows - 1) * shape.stride_h + (shape.kernel_h - 1) * shape.dilation_h + 1; }
-inline int input_columns(const ConvShape &shape, int columns) {
-    return (columns - 1) * shape.stride_w + (shape.kernel_w - 1) * shape.dilation_w + 1;
-}
-
-// Whether sums fit 16 bits, and the input of one pixel a strip; else the weights stay as they are, for the kernel of all sets.
-inline bool can_look_up(const BinaryConv &conv) {
-    const ByteRow row = byte_row_of(conv);
-    const int64_t steps = int64_t(row.total) * conv.shape.kernel_h;
-    const int64_t offsets = int64_t(input_rows(conv.shape, 1)) * input_columns(conv.shape, 1) * row.pixel;
-    return steps * 8 <= 65535 && offsets <= strip_offsets;
-}
-
-// Weights from words to nibbles: [base][block][kernel row][byte of the row][low nibbles of 16 lanes, high nibbles].
-inline void arrange_for_look_up(BinaryConv *conv) {
-    if (!can_look_up(*conv)) return;
-    const ConvShape &shape = conv->shape;
-    const ByteRow row = byte_row_of(*conv);
-    const size_t words_in_row = size_t(conv->row_words) * lanes, rows = conv->weights.size() / words_in_row;
-    std::vector<uint32_t> arranged(rows * row.total * 32 / sizeof(uint32_t));
-    uint8_t *to = reinterpret_cast<uint8_t *>(arranged.data());
-    for (size_t r = 0; r < rows; ++r) {
-        const uint32_t *words = &conv->weights[r * words_in_row];
-        for (int tap = 0; tap < shape.kernel_w; ++tap) {
-            const int bytes = !conv->merged ? row.pixel : row.run + (tap == 1 ? row.middle : 0);
-            for (int byte = 0; byte < bytes; ++byte, to += 32)
-                for (int lane = 0; lane < lanes; ++lane) {
-                    const uint32_t value = words[byte / 4 * lanes + lane] >> byte % 4 * 8;
-                    to[lane] = value & 15;
-                    to[lane + 16] = value >> 4 & 15;
-                }
-            words += (bytes + 3) / 4 * lanes;
-        }
-    }
-    conv->weights.swap(arranged);
-    conv->arranged = true;
-}
 
 // Pixels [x0, x1) of rows [y0, y1) of the result.
 struct Strip {
@@ -97,7 +41,7 @@ struct StripSize {
 inline StripSize strip_size(const ConvShape &shape, int pixel_bytes, int width) {
     const int pieces = (width + strip_pixels - 1) / strip_pixels;
     StripSize size{pieces == 1 ? strip_pixels / width : 1, (width + pieces - 1) / pieces};
-    while (int64_t(input_rows(shape, size.rows)) * input_columns(shape, size.columns) * pixel_bytes > strip_offsets) {
+    while (input_rows(shape, size.rows) * input_columns(shape, size.columns) * pixel_bytes > strip_offsets) {
         if (size.rows > 1) --size.rows;
         else size.columns = (size.columns + 1) / 2;
     }
@@ -199,7 +143,7 @@ ONEBIT_INLINE I add_counts(I a, __m256i b) {
 class StripInput {
 public:
     StripInput(const BinaryConv &conv, StripSize size)
-        : conv(conv), row(byte_row_of(conv)), columns(input_columns(conv.shape, size.columns)), row_offsets(columns * row.pixel) {}
+        : conv(conv), row(byte_row_of(conv)), row_offsets(int(input_columns(conv.shape, size.columns)) * row.pixel) {}
 
     void take(const BitMap &input, const Strip &strip, int group) {
         if (&input == taken && group == taken_group && strip.y0 == taken_y && strip.x0 == taken_x) return;
@@ -209,7 +153,7 @@ public:
         taken_x = strip.x0;
         const ConvShape &shape = conv.shape;
         const int first_y = strip.y0 * shape.stride_h - shape.pad_h, first_x = strip.x0 * shape.stride_w - shape.pad_w;
-        const int rows = input_rows(shape, strip.y1 - strip.y0), width = input_columns(shape, strip.x1 - strip.x0);
+        const int rows = int(input_rows(shape, strip.y1 - strip.y0)), width = int(input_columns(shape, strip.x1 - strip.x0));
         for (int y = 0; y < rows; ++y) {
             const uint32_t *words = at(input, first_y + y, first_x) + group * (input.words / shape.groups);
             uint16_t *to = offsets + y * row_offsets;
@@ -228,7 +172,7 @@ public:
 private:
     const BinaryConv &conv;
     const ByteRow row;
-    const int columns, row_offsets;
+    const int row_offsets;
     const BitMap *taken = nullptr;
     int taken_group = -1, taken_y = -1, taken_x = -1;
     uint16_t offsets[strip_offsets + 16];

@@ -265,7 +265,7 @@ void merge(const BitMap &plain, int leftover, const BitMap &merged, int row_begi
 
 }  // namespace
 
-extern const Kernels reference_kernels = {"reference", binary_conv, conv,     pixel_conv,   greatest_magnitude, quantize, pointwise,
-                                          max_pool,    average_pool, mean_pool, elementwise, mean_abs,           merge};
+extern const Kernels reference_kernels = {"reference", binary_conv, conv, pixel_conv, greatest_magnitude, quantize, pointwise, max_pool,
+                                          average_pool, mean_pool, elementwise, mean_abs, merge, nullptr, nullptr};
 
 }  // namespace onebit

@@ -1,4 +1,4 @@
-// Included last by the source file of a set: its table, from everything that the bodies define in the set's namespace.
+// Included last by the source file of a set: everything that the bodies define in the set's namespace, and a table of it.
 #pragma once
 
 #include "binary_conv.h"
@@ -14,8 +14,11 @@
 namespace onebit {
 namespace ONEBIT_SET {
 
-extern const Kernels kernels = {ONEBIT_NAME(ONEBIT_SET), binary_conv, conv, pixel_conv, greatest_magnitude, quantize, pointwise, max_pool, average_pool,
-                                mean_pool, elementwise, mean_abs, merge};
+// Every kernel as its body has it. Sets without functions of their own: namespace onebit::name { extern const Kernels kernels = common_kernels(); }
+constexpr Kernels common_kernels() {
+    return {ONEBIT_NAME(ONEBIT_SET), binary_conv, conv, pixel_conv, greatest_magnitude, quantize, pointwise, max_pool, average_pool,
+            mean_pool, elementwise, mean_abs, merge, nullptr, nullptr};
+}
 
 }  // namespace ONEBIT_SET
 }  // namespace onebit

@@ -82,42 +82,105 @@ ONEBIT_INLINE void apply(const Post &post, const Tile<P> &tile, int channel, int
     }
 }
 
-ONEBIT_INLINE void store_signs(const SignOutput &sign, int y, int x, int channel, int count, F v) {
-    if (sign.scale) v = fma(v, load(sign.scale + channel, count), load(sign.bias + channel, count));
-    const Mask mask = ge(add(v, broadcast(sign.shift)), broadcast(0)) & ((1u << count) - 1);
-    const uint16_t half = uint16_t(mask);
-    std::memcpy(reinterpret_cast<char *>(at(sign.bits, y, x)) + channel / lanes * 2, &half, 2);
+// v + shift >= 0, without the addition: rounding never changes the sign of a sum.
+ONEBIT_INLINE void store_signs(const SignOutput &sign, char *pixel, int channel, int count, F v, F scale, F bias) {
+    if (sign.scale) v = fma(v, scale, bias);
+    const uint16_t half = uint16_t(bits(ge(v, broadcast(-sign.shift))) & ((1u << count) - 1));
+    std::memcpy(pixel + channel / lanes * 2, &half, 2);
 }
 
-// From values to memory: `channels` channels from `channel` on, B blocks of them or a little less, at the pixels of the tile.
-template <int P, int B>
-inline ONEBIT_NO_INLINE void finish(const Epilogue &epilogue, const Tile<P> &tile, int channel, int channels, F (&v)[P][B]) {
-    for (int i = 0; i < epilogue.posts; ++i) apply(epilogue.post[i], tile, channel, channels, v);
-    for (int p = 0; p < tile.count; ++p)
-        for (int b = 0; b < B; ++b) {
-            const int y = tile.y[p], x = tile.x[p], c = channel + b * lanes, count = smaller(lanes, channels - b * lanes);
-            if (epilogue.out.data) {
-                if (count == lanes) store(at(epilogue.out, y, x) + c, v[p][b]);
-                else store(at(epilogue.out, y, x) + c, v[p][b], count);
-            }
-            for (int i = 0; i < epilogue.signs; ++i) store_signs(epilogue.sign[i], y, x, c, count, v[p][b]);
+// Values from registers to memory at the pixels of a tile. The common epilogues, at most one addition and one output of signs, have
+// their addresses worked out once a tile and their constants once a block; all others go through `general`.
+template <int P>
+struct Finish {
+    const Epilogue &epilogue;
+    const Tile<P> &tile;
+    bool common, adds;
+    float *out[P];
+    const float *summand[P];
+    char *signs[P];
+
+    ONEBIT_INLINE Finish(const Epilogue &epilogue, const Tile<P> &tile) : epilogue(epilogue), tile(tile) {
+        adds = epilogue.posts == 1 && epilogue.post[0].kind == PostKind::add;
+        common = (adds || epilogue.posts == 0) && epilogue.signs <= 1;
+        if (!common) return;
+        ONEBIT_UNROLL
+        for (int p = 0; p < P; ++p) {
+            if (epilogue.out.data) out[p] = at(epilogue.out, tile.y[p], tile.x[p]);
+            if (adds) summand[p] = at(epilogue.post[0].map, tile.y[p], tile.x[p]);
+            if (epilogue.signs) signs[p] = reinterpret_cast<char *>(at(epilogue.sign[0].bits, tile.y[p], tile.x[p]));
         }
+    }
+
+    // `channels` channels from `channel` on: B blocks or a little less.
+    template <int B>
+    ONEBIT_INLINE void put(int channel, int channels, F (&v)[P][B]) const {
+        if (!common) return general(epilogue, tile, channel, channels, v);
+        const SignOutput &sign = epilogue.sign[0];
+        ONEBIT_UNROLL
+        for (int b = 0; b < B; ++b) {
+            const int c = channel + b * lanes, count = smaller(lanes, channels - b * lanes);
+            F scale = broadcast(0), bias = broadcast(0);
+            if (epilogue.signs && sign.scale) {
+                scale = load(sign.scale + c, count);
+                bias = load(sign.bias + c, count);
+            }
+            ONEBIT_UNROLL
+            for (int p = 0; p < P; ++p) {
+                if (p >= tile.count) break;
+                F value = v[p][b];
+                if (adds) value = add(value, load(summand[p] + c));
+                if (epilogue.out.data) {
+                    if (count == lanes) store(out[p] + c, value);
+                    else store(out[p] + c, value, count);
+                }
+                if (epilogue.signs) store_signs(sign, signs[p], c, count, value, scale, bias);
+            }
+        }
+    }
+
+    template <int B>
+    static ONEBIT_NO_INLINE void general(const Epilogue &epilogue, const Tile<P> &tile, int channel, int channels, F (&v)[P][B]) {
+        for (int i = 0; i < epilogue.posts; ++i) apply(epilogue.post[i], tile, channel, channels, v);
+        for (int p = 0; p < tile.count; ++p)
+            for (int b = 0; b < B; ++b) {
+                const int y = tile.y[p], x = tile.x[p], c = channel + b * lanes, count = smaller(lanes, channels - b * lanes);
+                if (epilogue.out.data) {
+                    if (count == lanes) store(at(epilogue.out, y, x) + c, v[p][b]);
+                    else store(at(epilogue.out, y, x) + c, v[p][b], count);
+                }
+                for (int i = 0; i < epilogue.signs; ++i) {
+                    const SignOutput &sign = epilogue.sign[i];
+                    const F scale = sign.scale ? load(sign.scale + c, count) : broadcast(0);
+                    const F bias = sign.scale ? load(sign.bias + c, count) : broadcast(0);
+                    store_signs(sign, reinterpret_cast<char *>(at(sign.bits, y, x)), c, count, v[p][b], scale, bias);
+                }
+            }
+    }
+};
+
+template <int P, int B>
+ONEBIT_INLINE void finish(const Epilogue &epilogue, const Tile<P> &tile, int channel, int channels, F (&v)[P][B]) {
+    Finish<P>(epilogue, tile).put(channel, channels, v);
 }
 
-// Runs a kernel on tiles of pixels by blocks. tile_kernel.run<P, B>(tile, block) computes B blocks of one group from block on.
-template <int P, class TileKernel>
-ONEBIT_INLINE void each_tile(Part part, int width, int channels, int groups, const TileKernel &kernel) {
+// Runs a kernel on tiles of P pixels by at most most_blocks blocks. kernel.run<P, B>(tile, finish, block) computes B blocks of one group from
+// block on.
+template <int P, int most_blocks, class TileKernel>
+ONEBIT_INLINE void each_tile(Part part, int width, int channels, int groups, const Epilogue &epilogue, const TileKernel &kernel) {
     const int end = part.row_end * width;
     for (int first = part.row_begin * width; first < end; first += P) {
         const Tile<P> tile = tile_at<P>(first, end, width);
+        const Finish<P> finish(epilogue, tile);
         for (int block = part.block_begin; block < part.block_end;) {
-            const int together = blocks_together(block, part.block_end, channels, groups, 4);
-            switch (together) {
-                case 4: kernel.template run<P, 4>(tile, block); break;
-                case 3: kernel.template run<P, 3>(tile, block); break;
-                case 2: kernel.template run<P, 2>(tile, block); break;
-                default: kernel.template run<P, 1>(tile, block); break;
-            }
+            const int together = blocks_together(block, part.block_end, channels, groups, most_blocks);
+            if constexpr (most_blocks >= 4)
+                if (together == 4) kernel.template run<P, 4>(tile, finish, block);
+            if constexpr (most_blocks >= 3)
+                if (together == 3) kernel.template run<P, 3>(tile, finish, block);
+            if constexpr (most_blocks >= 2)
+                if (together == 2) kernel.template run<P, 2>(tile, finish, block);
+            if (together == 1) kernel.template run<P, 1>(tile, finish, block);
             block += together;
         }
     }

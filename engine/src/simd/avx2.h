@@ -21,8 +21,8 @@ struct Mask {
     __m256 low, high;
 };
 
-// Sixteen ymm registers hold three pixels' sums, no more.
 constexpr int wide_tile = 4, narrow_tile = 3;
+constexpr int real_pixels = 6, real_blocks = 1;
 
 // All ones in the lanes below `count`.
 ONEBIT_INLINE I lanes_below(int count) {

@@ -21,8 +21,8 @@ struct Mask {
     uint32x4_t part[4];
 };
 
-// Thirty-two q registers: four pixels' sums and one pixel's products.
 constexpr int wide_tile = 4, narrow_tile = 4;
+constexpr int real_pixels = 6, real_blocks = 1;
 
 template <class Part>
 ONEBIT_INLINE F each(Part part) {

@@ -22,6 +22,8 @@ using Mask = uint32_t;
 
 // Pixels of a binary convolution that are computed together: one of these widths, whichever fits the map.
 constexpr int wide_tile = 8, narrow_tile = 7;
+// Pixels and blocks of a real or integer convolution that are computed together: as many sums as registers can hold.
+constexpr int real_pixels = 6, real_blocks = 4;
 
 template <class Lane>
 ONEBIT_INLINE F each(Lane lane) {
@@ -75,6 +77,7 @@ ONEBIT_INLINE Mask gt(const F &a, const F &b) {
     for (int i = 0; i < 16; ++i) r |= Mask(a.lane[i] > b.lane[i]) << i;
     return r;
 }
+ONEBIT_INLINE uint32_t bits(Mask mask) { return mask; }
 // a where the mask is set, else b.
 ONEBIT_INLINE F select(Mask mask, const F &a, const F &b) {
     return each([&](int i) { return mask >> i & 1 ? a.lane[i] : b.lane[i]; });
