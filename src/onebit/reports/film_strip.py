@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from onebit.reports.figures.style import THEME
+
 TRUTH = "ground truth"
 TRUTH_COLOUR = "#ffffff"
 # Pixels of a frame's picture, and how much wider than the target what it shows is, so that one sees the target and around it.
@@ -100,6 +102,11 @@ def film_strip(
         boxes = {name: tuple(float(value) for value in boxes[i]) for name, boxes in tracks.items()}
         cells.append(_cell(pixels, view, known, boxes, colours, numbers[i]))
     return '<div class="strip">\n' + "\n".join(cells) + "\n</div>"
+
+
+def bright(colours: Mapping[str, str]) -> dict[str, str]:
+    """The same hues as on a dark page, which stand out on photographs."""
+    return {name: THEME[colour][1] for name, colour in colours.items()}
 
 
 def legend(colours: Mapping[str, str]) -> str:

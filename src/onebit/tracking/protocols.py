@@ -39,6 +39,7 @@ class Scores:
     """One tracker's scores on one data set; ``overall`` and ``sequences`` are all of one family of measures."""
 
     tracker: str
+    title: str
     dataset: str
     subset: str
     protocol: str
@@ -117,7 +118,7 @@ def score_results(data: SequenceSet, results: Mapping[str, Result], tracker: str
         rule = score_curves if protocol == "got10k" else score_curves_pysot
         sequences = {one.name: rule(one, results[one.name].boxes[0]) for one in data.sequences}
         overall = CurveScore.mean(list(sequences.values()))
-    return Scores(tracker, data.name, data.subset, protocol, overall, sequences, speed, speeds)
+    return Scores(tracker, data.title, data.name, data.subset, protocol, overall, sequences, speed, speeds)
 
 
 def check_protocol(data: SequenceSet, protocol: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onebit.errors import UsageError
+from onebit.errors import UsageError, unknown_name
 from onebit.files import write_bytes, write_text
 from onebit.reports.table import Column, Table
 from onebit.tracking.evaluate import read_record
@@ -67,6 +67,8 @@ def write_tracking_report(
     names = [entry.name for entry in entries]
     if not names or len(set(names)) < len(names):
         raise UsageError(f"a report needs trackers with names of their own, got {', '.join(names) or 'none'}")
+    if pictures < 1:
+        raise UsageError(f"a film strip has at least 1 picture, got {pictures}; without strips: 0 strips")
     scores = tuple(score_tracker(data, entry.folder, entry.name, protocol) for entry in entries)
     home = folder / data.name
     table, per_sequence = scores_table(scores, data), sequence_table(scores)
@@ -85,6 +87,25 @@ def write_tracking_report(
     for path, content in pictured.items():
         write_bytes(path, content)
     return Report(page, (*texts, *pictured), scores, table)
+
+
+def find_entries(
+    data: SequenceSet, results: Path, trackers: Sequence[str] | None = None, others: Sequence[Path] = ()
+) -> list[Entry]:
+    """The trackers of a report: those named (or all) below ``results/<data set>``, then the folders of others.
+
+    Raises:
+        UsageError: for a tracker that has no results there (the nearest is named), or when there is none at all.
+    """
+    home = results / data.name
+    present = sorted(path.name for path in home.iterdir() if path.is_dir()) if home.is_dir() else []
+    chosen = list(trackers) if trackers is not None else present
+    for name in chosen:
+        if name not in present:
+            raise unknown_name(f"tracker in {home}", name, present)
+    if not chosen and not others:
+        raise UsageError(f"there are no results in {home}; run `onebit track evaluate`, or name folders with --others")
+    return [Entry(name, home / name) for name in chosen] + [Entry(path.absolute().name, path) for path in others]
 
 
 def scores_table(scores: Sequence[Scores], data: SequenceSet | None = None) -> Table:
@@ -114,8 +135,7 @@ def sequence_table(scores: Sequence[Scores]) -> Table:
 
 
 def _about(scores: Scores) -> str:
-    subset = "" if scores.subset in ("all", scores.dataset) else f" {scores.subset}"
-    return f"{scores.dataset}{subset}, protocol {scores.protocol}"
+    return f"{scores.title}, protocol {scores.protocol}"
 
 
 def _json(value: Any) -> str:
@@ -170,10 +190,10 @@ def _page(
     say: Callable[[str], Any],
 ) -> str:
     from onebit.reports.figures.tracking import tracker_colours
-    from onebit.reports.film_strip import film_strip
+    from onebit.reports.film_strip import bright, film_strip
     from onebit.reports.tracking_page import Plot, Strip, tracking_page
 
-    colours = tracker_colours([entry.name for entry in entries])
+    colours = bright(tracker_colours([entry.name for entry in entries]))
     shown, remarks = [], []
     for sequence in data.sequences[: max(strips, 0)]:
         first = sequence.first_frame_number
@@ -198,7 +218,7 @@ def _page(
     frames = sum(map(len, data.sequences))
     facts = f"protocol {scores[0].protocol} · {len(data)} sequences · {frames:,} frames · {len(scores)} trackers"
     return tracking_page(
-        " ".join(dict.fromkeys([data.name, *([data.subset] if data.subset != "all" else [])])),
+        data.title,
         facts,
         [table, per_sequence, _origins(entries)],
         drawings,

@@ -32,6 +32,17 @@ class SequenceSet:
     def __len__(self) -> int:
         return len(self.sequences)
 
+    @property
+    def title(self) -> str:
+        """The data as a heading names it; sequences of OTB are called OTB2015 only where that was asked for.
+
+        >>> SequenceSet("got10k", Path(), "GOT-10k", "val", ()).title, SequenceSet("otb", Path(), "OTB2015", "all", ()).title
+        ('GOT-10k val', 'OTB')
+        """
+        if self.layout == "otb":
+            return "OTB" if self.subset == "all" else self.subset
+        return self.name if self.subset in ("all", self.name) else f"{self.name} {self.subset}"
+
     def select(self, names: Collection[str]) -> SequenceSet:
         """Only the named sequences, under any of their names, in the data set's order.
 
@@ -48,9 +59,9 @@ class SequenceSet:
     def facts(self) -> list[str]:
         """What was found, what is missing and what was cut, in sentences for the user."""
         frames = sum(map(len, self.sequences))
-        found = f"{self.root}: {self.layout} layout, {self.name}"
-        found += "" if self.subset in ("all", self.name) else f" {self.subset}"
-        lines = [f"{found}, {len(self)} sequence{'s' * (len(self) != 1)}, {frames:,} frames"]
+        lines = [
+            f"{self.root}: {self.layout} layout, {self.title}, {len(self)} sequence{'s' * (len(self) != 1)}, {frames:,} frames"
+        ]
         if self.missing:
             names = ", ".join(self.missing[:8]) + (", ..." if len(self.missing) > 8 else "")
             total = len(self) + len(self.missing)

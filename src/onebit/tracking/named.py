@@ -1,0 +1,56 @@
+"""A tracker by what a user calls it, with what is needed to run it in other processes and to know it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from onebit.errors import UsageError
+from onebit.files import checksum
+from onebit.tracking.baselines import BASELINES, Tracker
+
+
+@dataclass(frozen=True)
+class NamedTracker:
+    """What :func:`onebit.tracking.evaluate.run_tracker` needs.
+
+    Attributes:
+        name: for the folder of its results. make: makes it. settings: what changes its results.
+    """
+
+    name: str
+    make: Callable[[], Tracker]
+    settings: dict[str, Any]
+
+
+def named_tracker(source: str, name: str | None = None, device: str = "cpu") -> NamedTracker:
+    """A baseline, or the tracker of a run folder, a checkpoint or published weights, not loaded yet.
+
+    Without ``name`` it is called as the baseline, the run folder, or the file without its ending.
+
+    Raises:
+        UsageError: for a name that cannot be a folder's, or a source that is neither a baseline nor there.
+        CheckpointError: for a run folder without a checkpoint.
+    """
+    from onebit.tracking.load import load_tracker
+
+    called = name or _name(source)
+    if not called or called[0] == "." or Path(called).name != called:
+        raise UsageError(f"{called!r} cannot name a folder of results; give another with --name")
+    make = partial(load_tracker, source, device=device)
+    if source in BASELINES:
+        return NamedTracker(called, make, {"tracker": source})
+    if not Path(source).exists():
+        make()  # says what is wrong
+    from onebit.training.checkpoints import find_checkpoint
+
+    file = find_checkpoint(source)
+    return NamedTracker(called, make, {"tracker": "siamfc", "sha256": checksum(file), "device": device})
+
+
+def _name(source: str) -> str:
+    path = Path(source)
+    return path.stem if path.is_file() else path.name
