@@ -36,7 +36,7 @@ class Tracking:
         config = dataclasses.replace(recipe.pairs, per_sequence=recipe.pairs.measured)
         watched = make_source(held or train, [] if held or train else stills, config)
         self.watched = watched
-        self.data = {
+        self.data: dict[str, Any] = {
             "num_classes": 1,
             "in_channels": 3,
             "image_size": SEARCH,

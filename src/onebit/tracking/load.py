@@ -1,0 +1,63 @@
+"""Trackers from files: run folders, checkpoints, published weights, or the name of a baseline."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from onebit.errors import CheckpointError, UsageError, unknown_name
+from onebit.models import create_model
+from onebit.models.siamfc import SiamFC
+from onebit.tracking.baselines import BASELINES, Tracker
+from onebit.tracking.tracker import SiamTracker, TrackerSettings
+from onebit.training.checkpoints import FORMAT, find_checkpoint, load_model, load_weights, read_tensors
+
+
+def load_network(path: str | os.PathLike[str], which: str = "last") -> SiamFC:
+    """The siamfc of a run folder or checkpoint, or of a plain state_dict with the published names (``backbone.conv1.0.weight``).
+
+    Raises:
+        CheckpointError: if the file cannot be read, or holds another network.
+    """
+    file = find_checkpoint(path, which)
+    content = read_tensors(file)
+    if content.get("format") == FORMAT:
+        network: nn.Module = load_model(file)[0]
+        if not isinstance(network, SiamFC):
+            raise CheckpointError(
+                f"{file} holds a {type(network).__name__}, which is no tracker; take a run of `onebit track train`"
+            )
+        return network
+    state = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)), content)
+    if not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise CheckpointError(f"{file} is neither a onebit checkpoint nor a plain state_dict of siamfc")
+    published = create_model("siamfc", "real")
+    load_weights(published, state, str(file))
+    assert isinstance(published, SiamFC)
+    return published.eval()
+
+
+def load_tracker(
+    model: str | os.PathLike[str],
+    which: str = "last",
+    settings: TrackerSettings | None = None,
+    device: str = "cpu",
+) -> Tracker:
+    """A tracker by its baseline's name (``first-box``, ``opencv-mil``), or from a run folder, checkpoint or state_dict.
+
+    Raises:
+        UsageError: for a name that is neither a baseline nor a file; CheckpointError: as :func:`load_network`.
+    """
+    if str(model) in BASELINES:
+        return BASELINES[str(model)]()
+    path = Path(model)
+    if not path.exists():
+        if path.suffix or len(path.parts) > 1:
+            raise CheckpointError(f"there is no run folder or checkpoint {path}")
+        raise unknown_name("tracker (neither a file nor a baseline):", str(model), BASELINES)
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"device {device!r} cannot be had here; leave it out to run on the CPU")
+    return SiamTracker(load_network(path, which), settings, device=device)
