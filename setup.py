@@ -4,7 +4,9 @@ Everything else about the package is in pyproject.toml. The library has a plain 
 by ctypes, so that one build serves every Python.
 """
 
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -14,8 +16,8 @@ HERE = Path(__file__).parent
 SOURCES = sorted(str(path.relative_to(HERE)) for path in (HERE / "engine" / "src").rglob("*.cpp"))
 HEADERS = sorted(str(path.relative_to(HERE)) for path in (HERE / "engine").rglob("*.h"))
 
-# Kernels give the same bits, so no product and sum may be contracted into one operation. Nothing is built for the machine at hand: each
-# set of kernels asks for its own instructions and is chosen at run time.
+# Kernels give the same bits, so no product and sum may be contracted into one operation. Nothing is built for the machine at hand:
+# each set of kernels asks for its own instructions and is chosen at run time.
 if sys.platform == "win32":
     COMPILE, LINK = ["/std:c++17", "/O2", "/fp:precise"], []
 else:
@@ -24,7 +26,19 @@ else:
 
 
 class BuildEngine(build_ext):
-    """Without the entry point of a Python module, which the library is not."""
+    """Compiles the files side by side; the library has no entry point of a Python module."""
+
+    def build_extension(self, ext: Extension) -> None:
+        def compile_one(source: str) -> str:
+            places = {"output_dir": self.build_temp, "include_dirs": ext.include_dirs, "depends": ext.depends}
+            return self.compiler.compile(
+                [source], macros=ext.define_macros, extra_postargs=ext.extra_compile_args, **places
+            )[0]
+
+        with ThreadPoolExecutor(os.cpu_count()) as workers:
+            ext.extra_objects = list(workers.map(compile_one, ext.sources))
+        ext.sources = []
+        super().build_extension(ext)
 
     def get_export_symbols(self, ext: Extension) -> list[str]:
         return ext.export_symbols
