@@ -17,6 +17,11 @@ COMMANDS = {
     "paths": "the cheapest gradient paths of a network or a block, as text or as a drawing",
     "reproduce": "a table or figure of the papers, ours beside theirs",
     "compare": "train structures at equal cost and print accuracy beside cost and gradient paths",
+    "pack": "a trained network as one small file: weights as bits, everything folded",
+    "inspect": "what is in a packed network: size, origin, layers, the +1 and -1 weights",
+    "run": "classify images with a packed network",
+    "bench": "time a packed network against torch, ONNX Runtime and OpenVINO",
+    "export": "a network as ONNX or OpenVINO model, with its answers checked",
     "track": "follow objects: train, run, evaluate, report",
 }
 

@@ -8,13 +8,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from onebit.cli.arguments import parse, print_json, print_table
+
+if TYPE_CHECKING:
+    from onebit.reports import Table
 
 
 @dataclass
 class Arguments:
-    """Train a full-precision network and its rectified 1-bit twin on the 1,797 real digits inside the package.
+    """Train a full-precision network and its rectified 1-bit twin on the 1,797 real digits inside the package, pack it, check
+    the packed network against PyTorch on all test digits, and time both.
 
     Needs no data and no network. Example: onebit demo
     """
@@ -32,6 +37,7 @@ class Arguments:
 def run(argv: Sequence[str]) -> None:
     arguments = parse(Arguments, "demo", argv)
     from onebit.cli.train_command import result_table
+    from onebit.deploy.shipped import ship
     from onebit.reports import write_report
     from onebit.training.recipe_files import load_recipe
     from onebit.training.run import train
@@ -41,14 +47,35 @@ def run(argv: Sequence[str]) -> None:
     recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, seed=arguments.seed))
     result = train(recipe, run_dir=arguments.run_dir or _free_folder(Path("runs/demo")), quiet=arguments.quiet)
     page = write_report(result.folder)
+    shipped = ship(result.folder)
     seconds = time.monotonic() - started
     if arguments.json:
         kept = ("dataset", "split", "n", "top1", "top5", "loss", "holdout", "teacher")
         figures = {key: result.evaluation.get(key) for key in kept}
-        print_json({**figures, "seconds": seconds, "report": str(page)})
+        print_json({**figures, "packed": shipped, "seconds": seconds, "report": str(page)})
         return
     print_table(result_table(result.evaluation, "demo"))
+    print_table(_shipped_table(shipped))
     print(f"{seconds:.0f} s in all. Look at the report: {page}", file=sys.stderr)
+
+
+def _shipped_table(shipped: dict[str, Any]) -> Table:
+    from onebit.reports import Table
+
+    rows = [
+        (
+            "file",
+            f"{shipped['file']}: {shipped['bytes']:,} bytes, {shipped['ratio']:.1f} times smaller than in float32",
+        ),
+        ("same class as PyTorch", f"{shipped['same_class']} of {shipped['images']} test digits"),
+        ("signs that differ", f"{shipped['flips']} of {shipped['signs']:,}"),
+        ("largest difference of an output", f"{shipped['largest_difference']:.1e}"),
+        *(
+            (f"time, {row['engine']}", f"{row['median_ms']:.3f} ms, {row['ratio']:.1f} times ours")
+            for row in shipped["times"]
+        ),
+    ]
+    return Table("packed", ["", "one image, one thread"], rows)
 
 
 def _free_folder(folder: Path) -> Path:

@@ -62,6 +62,11 @@ def packed_shape(program: Program) -> Shape:
     return shape[0], shape[1], shape[2]
 
 
+def is_vector(program: Program, shape: Shape) -> bool:
+    """Whether a result of that shape is a vector to its users, (N, C) and not (N, C, 1, 1)."""
+    return shape[1:] == (1, 1) and len(program.metadata.get("output_shape") or ()) != 3
+
+
 class OnnxGraph:
     """An ONNX graph in the making; ``values[i]`` is the name of the program's value i."""
 
@@ -130,7 +135,7 @@ class OnnxGraph:
         from onnx import TensorProto, helper, numpy_helper
 
         channels, height, width = self.shapes[-1]
-        vector = height == width == 1
+        vector = is_vector(self.program, self.shapes[-1])
         self.nodes.append(helper.make_node(*(("Flatten", [self.values[-1]], ["output"], "output") if vector
                                              else ("Identity", [self.values[-1]], ["output"], "output"))))  # fmt: skip
         size = ["batch", channels] if vector else ["batch", channels, height, width]

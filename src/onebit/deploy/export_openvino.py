@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from onebit.deploy.export_onnx import need, packed_shape
+from onebit.deploy.export_onnx import is_vector, need, packed_shape
 from onebit.deploy.program import COUNT_PADDING, Program
 from onebit.deploy.shapes import end_padding, value_shapes, window_taps
 from onebit.errors import OnebitError, UsageError
@@ -123,10 +123,9 @@ class _Graph:
 
     def model(self) -> Any:
         make_model: Any = need("openvino", "openvino").Model
-        channels, height, width = self.shapes[-1]
         output = self.values[-1]
-        if height == width == 1:
-            output = self.op.reshape(output, np.array([1, channels]), False)
+        if is_vector(self.program, self.shapes[-1]):
+            output = self.op.reshape(output, np.array([1, self.shapes[-1][0]]), False)
         result = self.op.result(output)
         result.output(0).get_tensor().set_names({"output"})
         self.given.output(0).get_tensor().set_names({self.given.get_friendly_name()})
