@@ -13,6 +13,13 @@ extern const Kernels kernels;
 namespace avx512 {
 extern const Kernels kernels;
 }
+namespace avx2 {
+extern const Kernels kernels;
+}
+#elif defined(__aarch64__)
+namespace neon {
+extern const Kernels kernels;
+}
 #endif
 
 namespace {
@@ -23,6 +30,9 @@ bool always() { return true; }
 bool has_avx512() {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("avx512vnni");
+}
+bool has_avx2() {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
 }
 #endif
 
@@ -35,6 +45,9 @@ struct KernelSet {
 const KernelSet kernel_sets[] = {
 #if defined(__x86_64__)
     {&avx512::kernels, has_avx512},
+    {&avx2::kernels, has_avx2},
+#elif defined(__aarch64__)
+    {&neon::kernels, always},
 #endif
     {&portable::kernels, always},
     {&reference_kernels, always},
