@@ -58,14 +58,25 @@ ONEBIT_INLINE I broadcast_word(const void *p) {
 ONEBIT_INLINE I zero() { return _mm512_setzero_si512(); }
 ONEBIT_INLINE F to_float(I a) { return _mm512_cvtepi32_ps(a); }
 ONEBIT_INLINE I subtract_twice(int32_t b, I a) { return _mm512_sub_epi32(_mm512_set1_epi32(b), _mm512_add_epi32(a, a)); }
-// The broadcast is an operand of the exclusive or and costs nothing there; compilers would load it into a register first.
+// Sums are written out as instructions: compilers load the broadcast of x into a register first, where it is free as an operand, and copy
+// sums to other registers and to memory.
 ONEBIT_INLINE I count_differences(I sum, I weights, const uint32_t *x) {
     I differences;
-    asm("vpxord %2%{1to16%}, %1, %0" : "=v"(differences) : "v"(weights), "m"(*x));
-    return _mm512_add_epi32(sum, _mm512_popcnt_epi32(differences));
+    asm("vpxord %3%{1to16%}, %2, %1\n\t"
+        "vpopcntd %1, %1\n\t"
+        "vpaddd %1, %0, %0"
+        : "+v"(sum), "=&v"(differences)
+        : "v"(weights), "m"(*x));
+    return sum;
 }
-ONEBIT_INLINE I dot_pairs(I sum, I weights, I x) { return _mm512_dpwssd_epi32(sum, weights, x); }
-ONEBIT_INLINE I dot_quads(I sum, I weights, I x) { return _mm512_dpbusd_epi32(sum, x, weights); }
+ONEBIT_INLINE I dot_pairs(I sum, I weights, I x) {
+    asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(weights), "v"(x));
+    return sum;
+}
+ONEBIT_INLINE I dot_quads(I sum, I weights, I x) {
+    asm("vpdpbusd %1, %2, %0" : "+v"(sum) : "v"(weights), "v"(x));
+    return sum;
+}
 ONEBIT_INLINE void widen(int16_t *to, const uint8_t *from) {
     _mm512_storeu_si512(to, _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(from))));
 }
