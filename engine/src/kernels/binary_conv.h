@@ -99,18 +99,20 @@ inline void binary_conv_tiles(const BinaryConvCall &call, Part part) {
     const size_t block_words = size_t(shape.kernel_h) * conv.row_words * lanes;
     const ptrdiff_t row_step = input.row * shape.dilation_h;
     const uint32_t *base_weights = conv.weights.data() + conv.index[0] * block_words * (padded / lanes);
+    const uint32_t *origin = at(input, -shape.pad_h, -shape.pad_w);
     const int32_t *base_start = border.start.data() + conv.index[0] * padded;
+    const ptrdiff_t class_size = ptrdiff_t(conv.bases) * padded;
     const int end = part.row_end * border.width;
     for (int first = part.row_begin * border.width; first < end; first += P) {
         const Tile<P> tile = tile_at<P>(first, end, border.width);
         const Finish<P> finish(call.epilogue, tile);
         TileInput<P> from;
+        addresses(tile, origin, input.row * shape.stride_h, ptrdiff_t(input.words) * shape.stride_w, from.pixel);
         ONEBIT_UNROLL
         for (int p = 0; p < P; ++p) {
             const int border_class = border.row_class[tile.y[p]] * border.column_classes + border.column_class[tile.x[p]];
-            from.pixel[p] = at(input, tile.y[p] * shape.stride_h - shape.pad_h, tile.x[p] * shape.stride_w - shape.pad_w);
-            from.start[p] = base_start + ptrdiff_t(border_class) * conv.bases * padded;
-            from.odd[p] = border.odd[border_class];
+            from.start[p] = base_start + ptrdiff_t(border_class) * class_size;
+            if (!even) from.odd[p] = border.odd[border_class];
         }
         for (int index = part.block_begin; index < part.block_end; ++index) {
             const Block block = block_at(index, shape.channels_out, shape.groups);

@@ -22,6 +22,7 @@ ONEBIT_INLINE int greater(int a, int b) { return a > b ? a : b; }
 template <int P>
 struct Tile {
     int count;
+    bool one_row;  // P pixels side by side
     int y[P], x[P];
 };
 
@@ -30,7 +31,15 @@ ONEBIT_INLINE Tile<P> tile_at(int pixel, int end, int width) {
     Tile<P> tile;
     tile.count = smaller(P, end - pixel);
     int y = pixel / width, x = pixel % width;
-    ONEBIT_UNROLL
+    tile.one_row = tile.count == P && x + P <= width;
+    if (tile.one_row) {
+        ONEBIT_UNROLL
+        for (int p = 0; p < P; ++p) {
+            tile.y[p] = y;
+            tile.x[p] = x + p;
+        }
+        return tile;
+    }
     for (int p = 0; p < P; ++p) {
         tile.y[p] = y;
         tile.x[p] = x;
@@ -42,12 +51,25 @@ ONEBIT_INLINE Tile<P> tile_at(int pixel, int end, int width) {
     return tile;
 }
 
+// Addresses of a tile's pixels in a map that moves on by row and pixel.
+template <int P, class T>
+ONEBIT_INLINE void addresses(const Tile<P> &tile, T *origin, ptrdiff_t row, ptrdiff_t pixel, T *(&result)[P]) {
+    if (tile.one_row) {
+        T *address = origin + tile.y[0] * row + tile.x[0] * pixel;
+        ONEBIT_UNROLL
+        for (int p = 0; p < P; ++p, address += pixel) result[p] = address;
+        return;
+    }
+    for (int p = 0; p < P; ++p) result[p] = origin + tile.y[p] * row + tile.x[p] * pixel;
+}
+
 // Where a block of a part stands: its group, its first channel within the group and among all, and how many channels it has.
 struct Block {
     int group, first, channel, count;
 };
 
 ONEBIT_INLINE Block block_at(int block, int channels, int groups) {
+    if (groups == 1) return {0, block * lanes, block * lanes, smaller(lanes, channels - block * lanes)};
     const int group_channels = channels / groups, group_blocks = blocks(group_channels);
     const int group = block / group_blocks, first = block % group_blocks * lanes;
     return {group, first, group * group_channels + first, smaller(lanes, group_channels - first)};
@@ -55,6 +77,7 @@ ONEBIT_INLINE Block block_at(int block, int channels, int groups) {
 
 // How many blocks, at most `most`, can be computed together from `block` on: those of one group, and of the part.
 ONEBIT_INLINE int blocks_together(int block, int end, int channels, int groups, int most) {
+    if (groups == 1) return smaller(most, end - block);
     const int group_blocks = blocks(channels / groups);
     return smaller(most, smaller(end, (block / group_blocks + 1) * group_blocks) - block);
 }
@@ -82,10 +105,9 @@ ONEBIT_INLINE void apply(const Post &post, const Tile<P> &tile, int channel, int
     }
 }
 
-// v + shift >= 0, without the addition: rounding never changes the sign of a sum.
-ONEBIT_INLINE void store_signs(const SignOutput &sign, char *pixel, int channel, int count, F v, F scale, F bias) {
-    if (sign.scale) v = fma(v, scale, bias);
-    const uint16_t half = uint16_t(bits(ge(v, broadcast(-sign.shift))) & ((1u << count) - 1));
+// The signs of v + shift, without the addition: rounding never changes the sign of a sum.
+ONEBIT_INLINE void store_signs(char *pixel, int channel, int count, F v, F minus_shift) {
+    const uint16_t half = uint16_t(bits(ge(v, minus_shift)) & ((1u << count) - 1));
     std::memcpy(pixel + channel / lanes * 2, &half, 2);
 }
 
@@ -95,47 +117,72 @@ template <int P>
 struct Finish {
     const Epilogue &epilogue;
     const Tile<P> &tile;
-    bool common, adds;
+    const int count;
+    const bool adds, stores, signs, common;
+    const float *const scale, *const bias;
+    const float minus_shift;
     float *out[P];
-    const float *summand[P];
-    char *signs[P];
+    float *summand[P];
+    char *bits[P];
 
-    ONEBIT_INLINE Finish(const Epilogue &epilogue, const Tile<P> &tile) : epilogue(epilogue), tile(tile) {
-        adds = epilogue.posts == 1 && epilogue.post[0].kind == PostKind::add;
-        common = (adds || epilogue.posts == 0) && epilogue.signs <= 1;
+    ONEBIT_INLINE Finish(const Epilogue &epilogue, const Tile<P> &tile)
+        : epilogue(epilogue),
+          tile(tile),
+          count(tile.count),
+          adds(epilogue.posts == 1 && epilogue.post[0].kind == PostKind::add),
+          stores(epilogue.out.data),
+          signs(epilogue.signs),
+          common((adds || epilogue.posts == 0) && epilogue.signs <= 1),
+          scale(epilogue.sign[0].scale),
+          bias(epilogue.sign[0].bias),
+          minus_shift(-epilogue.sign[0].shift) {
         if (!common) return;
-        ONEBIT_UNROLL
-        for (int p = 0; p < P; ++p) {
-            if (epilogue.out.data) out[p] = at(epilogue.out, tile.y[p], tile.x[p]);
-            if (adds) summand[p] = at(epilogue.post[0].map, tile.y[p], tile.x[p]);
-            if (epilogue.signs) signs[p] = reinterpret_cast<char *>(at(epilogue.sign[0].bits, tile.y[p], tile.x[p]));
-        }
+        const FloatMap &map = epilogue.post[0].map;
+        const BitMap &next = epilogue.sign[0].bits;
+        if (stores) addresses(tile, epilogue.out.data, epilogue.out.row, epilogue.out.pixel, out);
+        if (adds) addresses(tile, map.data, map.row, map.pixel, summand);
+        if (signs) addresses(tile, reinterpret_cast<char *>(next.data), next.row * 4, ptrdiff_t(next.words) * 4, bits);
     }
 
     // `channels` channels from `channel` on: B blocks or a little less.
     template <int B>
-    ONEBIT_INLINE void put(int channel, int channels, F (&v)[P][B]) const {
-        if (!common) return general(epilogue, tile, channel, channels, v);
-        const SignOutput &sign = epilogue.sign[0];
+    ONEBIT_INLINE void put(int channel, int channels, const F (&v)[P][B]) const {
+        if (!common) {
+            F values[P][B];
+            for (int p = 0; p < P; ++p)
+                for (int b = 0; b < B; ++b) values[p][b] = v[p][b];
+            return general(epilogue, tile, channel, channels, values);
+        }
         ONEBIT_UNROLL
         for (int b = 0; b < B; ++b) {
-            const int c = channel + b * lanes, count = smaller(lanes, channels - b * lanes);
-            F scale = broadcast(0), bias = broadcast(0);
-            if (epilogue.signs && sign.scale) {
-                scale = load(sign.scale + c, count);
-                bias = load(sign.bias + c, count);
+            const int left = channels - b * lanes;
+            if (count == P && left >= lanes) put_block<true>(channel, lanes, b, v);
+            else put_block<false>(channel, smaller(left, lanes), b, v);
+        }
+    }
+
+    // whole: all pixels and all lanes.
+    template <bool whole, int B>
+    ONEBIT_INLINE void put_block(int channel, int left, int b, const F (&v)[P][B]) const {
+        const int c = channel + b * lanes;
+        F s = broadcast(0), t = broadcast(0);
+        const F threshold = broadcast(minus_shift);
+        const bool scales = signs && scale;
+        if (scales) {
+            s = load(scale + c, left);
+            t = load(bias + c, left);
+        }
+        ONEBIT_UNROLL
+        for (int p = 0; p < P; ++p) {
+            if (!whole && p >= count) break;
+            F value = v[p][b];
+            if (adds) value = add(value, load(summand[p] + c));
+            if (stores) {
+                if (whole) store(out[p] + c, value);
+                else store(out[p] + c, value, left);
             }
-            ONEBIT_UNROLL
-            for (int p = 0; p < P; ++p) {
-                if (p >= tile.count) break;
-                F value = v[p][b];
-                if (adds) value = add(value, load(summand[p] + c));
-                if (epilogue.out.data) {
-                    if (count == lanes) store(out[p] + c, value);
-                    else store(out[p] + c, value, count);
-                }
-                if (epilogue.signs) store_signs(sign, signs[p], c, count, value, scale, bias);
-            }
+            if (scales) value = fma(value, s, t);
+            if (signs) store_signs(bits[p], c, whole ? lanes : left, value, threshold);
         }
     }
 
@@ -151,9 +198,9 @@ struct Finish {
                 }
                 for (int i = 0; i < epilogue.signs; ++i) {
                     const SignOutput &sign = epilogue.sign[i];
-                    const F scale = sign.scale ? load(sign.scale + c, count) : broadcast(0);
-                    const F bias = sign.scale ? load(sign.bias + c, count) : broadcast(0);
-                    store_signs(sign, reinterpret_cast<char *>(at(sign.bits, y, x)), c, count, v[p][b], scale, bias);
+                    F value = v[p][b];
+                    if (sign.scale) value = fma(value, load(sign.scale + c, count), load(sign.bias + c, count));
+                    store_signs(reinterpret_cast<char *>(at(sign.bits, y, x)), c, count, value, broadcast(-sign.shift));
                 }
             }
     }
