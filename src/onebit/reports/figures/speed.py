@@ -24,6 +24,6 @@ def bars(rows: Sequence[tuple[str, str, float, float, float, float]]) -> Figure:
     axes.grid(False)
     axes.spines["left"].set_visible(False)
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.28 * max(max(row[2], row[4]) for row in rows))
+    axes.set_xlim(0, 1.42 * max(max(row[2], row[4]) for row in rows))
     axes.set_xlabel("milliseconds an image")
     return figure
