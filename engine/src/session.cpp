@@ -11,7 +11,6 @@ namespace {
 
 // Below this, waking and waiting cost more than a second thread brings.
 constexpr double least_shared = 12e3, least_chunk = 3e3;  // nanoseconds
-constexpr int chunks_per_thread = 4;
 
 // How a step is divided: rows first where there are many, else blocks of channels (in pairs: two blocks share a word of signs).
 struct Division {
@@ -19,7 +18,7 @@ struct Division {
 
     Division(const Step &step, int threads) : row_chunk(step.rows), block_chunk(step.channel_blocks), row_chunks(1), block_chunks(1) {
         if (threads == 1 || step.work < least_shared) return;
-        const int wanted = int(std::min(double(threads * chunks_per_thread), std::max(double(threads), step.work / least_chunk)));
+        const int wanted = int(std::min(double(threads * step.chunks_per_thread), std::max(double(threads), step.work / least_chunk)));
         const int pairs = (step.channel_blocks + 1) / 2;
         if (step.rows < 2 * wanted && pairs > 1) {
             block_chunk = (pairs + std::min(wanted, pairs) - 1) / std::min(wanted, pairs) * 2;

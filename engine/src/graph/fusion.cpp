@@ -9,6 +9,8 @@
 namespace onebit {
 namespace {
 
+constexpr int64_t least_strip_values = 1 << 16;
+
 bool is_elementwise(OpKind kind) {
     return kind == OpKind::affine || kind == OpKind::add || kind == OpKind::multiply || kind == OpKind::relu ||
            kind == OpKind::prelu || kind == OpKind::clamp;
@@ -231,6 +233,33 @@ struct Fuser {
         }
     }
 
+    // Small maps stay in the cache anyway.
+    void make_strips() {
+        std::vector<char> moved(out.steps.size());
+        for (FusedStep &pool : out.steps) {
+            if (pool.kind != StepKind::max_pool) continue;
+            const int value = pool.reads[0], maker_of = maker[size_t(value)];
+            FusedStep &conv = out.steps[size_t(maker_of)];
+            const bool convolution = conv.kind == StepKind::conv || conv.kind == StepKind::pixel_conv || conv.kind == StepKind::binary_conv;
+            if (!convolution || float_readers[size_t(value)] != 1 || sign_readers[size_t(value)] != 0 || value == out.output ||
+                shapes[size_t(value)].values() < least_strip_values)
+                continue;
+            pool.strip = std::make_shared<FusedStep>(std::move(conv));
+            pool.reads.clear();
+            moved[size_t(maker_of)] = 1;
+        }
+        std::vector<int> place(out.steps.size(), -1);
+        std::vector<FusedStep> kept;
+        for (size_t s = 0; s < out.steps.size(); ++s)
+            if (!moved[s]) {
+                place[s] = int(kept.size());
+                kept.push_back(std::move(out.steps[s]));
+            }
+        out.steps = std::move(kept);
+        for (int &step : maker)
+            if (step >= 0) step = place[size_t(step)];
+    }
+
     bool takes_merged(const FusedStep &step) const {
         return step.kind == StepKind::binary_conv && model.prepared[size_t(step.op)].binary->merged;
     }
@@ -246,9 +275,11 @@ struct Fuser {
                 followers[size_t(other)].push_back(s);
                 ++missing[size_t(s)];
             };
-            for (int value : step.reads) after(maker[size_t(value)]);
-            for (int value : step.summands) after(maker[size_t(value)]);
-            for (int r : step.takes) after(takes_merged(step) ? out.requests[size_t(r)].merge_step : out.requests[size_t(r)].step);
+            for (const FusedStep *part = &step; part; part = part->strip.get()) {
+                for (int value : part->reads) after(maker[size_t(value)]);
+                for (int value : part->summands) after(maker[size_t(value)]);
+                for (int r : part->takes) after(takes_merged(*part) ? out.requests[size_t(r)].merge_step : out.requests[size_t(r)].step);
+            }
         }
         using Entry = std::pair<int, int>;
         std::priority_queue<Entry, std::vector<Entry>, std::greater<Entry>> ready;
@@ -280,6 +311,7 @@ Fusion fuse(const Model &model, const std::vector<Shape> &shapes) {
     fuser.find_live();
     fuser.count_readers();
     fuser.make_steps();
+    fuser.make_strips();
     fuser.place_signs();
     fuser.order();
     return std::move(fuser.out);

@@ -2,6 +2,7 @@
 // values are still in registers.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "../model.h"
@@ -25,6 +26,8 @@ enum class StepKind {
     input, conv, pixel_conv, binary_conv, pointwise, max_pool, average_pool, mean_pool, mean_abs, concat, flatten, elementwise, merge
 };
 
+// A convolution whose only reader is a max_pool runs inside its step, a few rows at a time: the map between them never exists as a
+// whole. The convolution's step then is the member `strip` of the pooling's.
 struct FusedStep {
     StepKind kind = StepKind::input;
     int op = 0;                   // whose kernel and name it has
@@ -34,6 +37,7 @@ struct FusedStep {
     std::vector<int> posts;       // operations fused into it, in order
     std::vector<int> summands;    // values that the additions among them read
     std::vector<int> signs;       // sign requests that it makes
+    std::shared_ptr<FusedStep> strip;
 };
 
 struct Fusion {

@@ -24,8 +24,10 @@ struct Placer {
         for (int s = 0; s < int(fusion.steps.size()); ++s) {
             const FusedStep &step = fusion.steps[size_t(s)];
             if (step.result >= 0) made[size_t(step.result)] = s;
-            for (int value : step.reads) last_use[size_t(value)] = s;
-            for (int value : step.summands) last_use[size_t(value)] = s;
+            for (const FusedStep *part = &step; part; part = part->strip.get()) {
+                for (int value : part->reads) last_use[size_t(value)] = s;
+                for (int value : part->summands) last_use[size_t(value)] = s;
+            }
         }
         last_use[size_t(fusion.output)] = int(fusion.steps.size());
     }
@@ -75,6 +77,7 @@ struct Placer {
             const Storage &storage = out.storages[size_t(index)];
             bool free = storage.last == s && storage.channels == shapes[size_t(result)].channels &&
                         storage.frame_h >= fusion.frame_h[size_t(result)] && storage.frame_w >= fusion.frame_w[size_t(result)];
+            if (step.strip) free = false;
             if (step.kind != StepKind::elementwise)
                 for (int read : step.reads) free = free && out.places[size_t(read)].storage != index;
             if (free) return index;

@@ -23,10 +23,8 @@ public:
     std::vector<std::unique_ptr<Step>> steps;
     size_t memory = 0;          // bytes
 
-private:
-    friend struct Planner;
-    void *block_ = nullptr;
-    std::vector<BitMap> bit_maps_, merged_maps_;
+    std::vector<BitMap> bit_maps, merged_maps;  // calls point to them
+    void *block = nullptr;                      // all maps
 };
 
 }  // namespace onebit

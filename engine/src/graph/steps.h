@@ -1,6 +1,7 @@
 // Steps as they run: one kernel call each, over any part of its rows and blocks of channels.
 #pragma once
 
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,28 +21,44 @@ public:
     int weight_bits = 0;
     int rows = 1, channel_blocks = 1;  // what parts may divide
     double work = 0;                   // nanoseconds on a fast core, roughly
-};
-
-struct BinaryConvStep : Step {
-    BinaryConvCall call;
-    Border border;
-    void run(const Kernels &kernels, Part part, int) override { kernels.binary_conv(call, part); }
-};
-
-struct FloatConvStep : Step {
-    FloatConvCall call;
-    void run(const Kernels &kernels, Part part, int) override { kernels.conv(call, part); }
-};
-
-struct PixelConvStep : Step {
-    PixelConvCall call;
-    void run(const Kernels &kernels, Part part, int) override { kernels.pixel_conv(call, part); }
+    int chunks_per_thread = 4;
 };
 
 struct PoolStep : Step {
     PoolCall call;
     void (*Kernels::*kernel)(const PoolCall &, Part) = nullptr;
     void run(const Kernels &kernels, Part part, int) override { (kernels.*kernel)(call, part); }
+};
+
+// A convolution and the max_pool behind it, a few rows at a time. Every thread has a strip of the map between them; rows that the
+// next windows need again move to its top.
+template <class Call>
+struct StripStep : Step {
+    std::vector<Call> convs;      // by worker; their result is written to the strip
+    std::vector<PoolCall> pools;
+    std::vector<float *> strips;
+    void (*Kernels::*conv)(const Call &, Part) = nullptr;
+    int conv_blocks = 1, group = 1;  // group: pooled rows at a time
+    Border border;                   // of a binary convolution
+
+    void run(const Kernels &kernels, Part part, int worker) override {
+        PoolCall &pool = pools[size_t(worker)];
+        FloatMap &between = pool.input, &made = convs[size_t(worker)].epilogue.out;
+        float *const strip = strips[size_t(worker)];
+        int first = 0, end = 0;  // rows in the strip
+        for (int row = part.row_begin; row < part.row_end; row += group) {
+            const int row_end = row + group < part.row_end ? row + group : part.row_end;
+            const int top = row * pool.stride_h - pool.pad_h, bottom = (row_end - 1) * pool.stride_h - pool.pad_h + pool.kernel_h;
+            const int wanted = top > 0 ? top : 0, wanted_end = bottom < between.height ? bottom : between.height;
+            const int kept = end > wanted ? end - wanted : 0;
+            if (kept > 0) std::memmove(strip, strip + (wanted - first) * between.row, size_t(kept) * size_t(between.row) * sizeof(float));
+            made.data = between.data = strip - wanted * between.row;
+            first = wanted;
+            end = wanted_end;
+            if (wanted + kept < end) (kernels.*conv)(convs[size_t(worker)], {wanted + kept, end, 0, conv_blocks});
+            kernels.max_pool(pool, {row, row_end, 0, blocks(between.channels)});
+        }
+    }
 };
 
 // Several calls where groups do not fill words, or where a concatenation copies.
