@@ -1,6 +1,7 @@
 // From the file's tensors to what the vector kernels read: weights by blocks of 16 output channels, constants padded to whole blocks,
 // and where the border cuts kernels off. kernels.h states every layout.
 #include <algorithm>
+#include <cstring>
 
 #include "kernels.h"
 
@@ -22,7 +23,26 @@ struct Outputs {
     }
 };
 
-bool bit(const uint8_t *bits, size_t i) { return bits[i / 8] >> i % 8 & 1; }
+// The stream of bits of docs/file-format.md.
+struct BitStream {
+    const uint8_t *bytes;
+    size_t size;  // in bytes
+
+    // Bits [position, position + count), at most 32.
+    uint32_t at(size_t position, int count) const {
+        uint64_t value = 0;
+        const size_t first = position / 8;
+        if (first + sizeof value <= size) std::memcpy(&value, bytes + first, sizeof value);
+        else for (size_t i = 0; first + i < size; ++i) value |= uint64_t(bytes[first + i]) << 8 * i;
+        return uint32_t(value >> position % 8 & ((uint64_t(1) << count) - 1));
+    }
+};
+
+int popcount(uint32_t v) {
+    v = v - (v >> 1 & 0x55555555u);
+    v = (v & 0x33333333u) + (v >> 2 & 0x33333333u);
+    return int(((v + (v >> 4)) & 0x0f0f0f0fu) * 0x01010101u >> 24);
+}
 
 int words(int bits) { return (bits + 31) / 32; }
 
@@ -33,8 +53,8 @@ bool is_merged(const ConvShape &shape) {
            words(3 * leftover) < 3 && shape.channels_in < 512;
 }
 
-// Bit of channel c of kernel column s within a row of the kernel, in the order of the input map's words.
-int place_in_row(const BinaryConv &conv, int s, int c) {
+// Bit of channel c, the first of a word, of kernel column s within a row of the kernel, in the order of the input map's words.
+int bit_in_row(const BinaryConv &conv, int s, int c) {
     const int channels = conv.shape.channels_in / conv.shape.groups;
     if (!conv.merged) return s * words(channels) * 32 + c;
     const int leftover = channels % 32, whole = channels - leftover;
@@ -101,24 +121,29 @@ void prepare_binary(const uint8_t *bits, const uint32_t *index, const float *shi
 
     conv->weights.assign(size_t(conv->bases) * outputs.padded * shape.kernel_h * conv->row_words, 0);
     conv->positives.assign(size_t(conv->bases) * shape.channels_out * taps, 0);
-    size_t i = 0;
-    for (int m = 0; m < conv->bases; ++m)
-        for (int o = 0; o < shape.channels_out; ++o) {
-            const int place = outputs.place(o);
-            for (int tap = 0; tap < taps; ++tap) {
-                const int r = tap / shape.kernel_w, s = tap % shape.kernel_w;
-                const size_t block = size_t(m) * (outputs.padded / lanes) + place / lanes;
-                uint32_t *row = &conv->weights[(block * shape.kernel_h + r) * conv->row_words * lanes + place % lanes];
-                int positives = 0;
-                for (int c = 0; c < channels; ++c, ++i)
-                    if (bit(bits, i)) {
-                        const int b = place_in_row(*conv, s, c);
-                        row[b / 32 * lanes] |= 1u << b % 32;
-                        ++positives;
-                    }
-                conv->positives[(size_t(m) * shape.channels_out + o) * taps + tap] = positives;
+    const size_t output_bits = size_t(taps) * channels, all_outputs = size_t(conv->bases) * shape.channels_out;
+    const BitStream stream{bits, (all_outputs * output_bits + 7) / 8};
+    for (size_t o = 0; o < all_outputs;) {
+        const int base = int(o / shape.channels_out), output = int(o % shape.channels_out), place = outputs.place(output);
+        const int count = std::min(lanes, outputs.group_channels - output % outputs.group_channels);
+        uint32_t *row = &conv->weights[(size_t(base) * outputs.padded + place) * shape.kernel_h * conv->row_words];
+        int32_t *positives = &conv->positives[o * taps];
+        for (int tap = 0; tap < taps; ++tap) {
+            for (int c = 0; c < channels; c += 32) {
+                const int bit = bit_in_row(*conv, tap % shape.kernel_w, c), size = std::min(32, channels - c);
+                uint32_t *words = row + bit / 32 * lanes;
+                for (int lane = 0; lane < count; ++lane) {
+                    const uint32_t word = stream.at((o + lane) * output_bits + size_t(tap) * channels + c, size);
+                    const uint64_t shifted = uint64_t(word) << bit % 32;
+                    words[lane] |= uint32_t(shifted);
+                    if (shifted >> 32) words[lanes + lane] |= uint32_t(shifted >> 32);
+                    positives[lane * taps + tap] += popcount(word);
+                }
             }
+            if (tap % shape.kernel_w == shape.kernel_w - 1) row += conv->row_words * lanes;
         }
+        o += count;
+    }
 }
 
 // A padded tap meets zero words, which differ from the weights in `positives` bits. Of n channels in all taps inside, the sum is
@@ -164,10 +189,12 @@ void prepare_float(const float *weight, const float *bias, FloatConv *conv) {
     conv->bias.clear();
     outputs.pad(bias, &conv->bias);
     conv->weights.assign(outputs.padded * taps, 0);
-    for (int o = 0; o < shape.channels_out; ++o) {
-        const int place = outputs.place(o);
-        float *to = &conv->weights[place / lanes * taps * lanes + place % lanes];
-        for (size_t k = 0; k < taps; ++k) to[k * lanes] = weight[o * taps + k];
+    for (int o = 0; o < shape.channels_out;) {
+        const int place = outputs.place(o), count = std::min(lanes, outputs.group_channels - o % outputs.group_channels);
+        float *to = &conv->weights[place * taps];
+        for (size_t k = 0; k < taps; ++k, to += lanes)
+            for (int lane = 0; lane < count; ++lane) to[lane] = weight[(o + lane) * taps + k];
+        o += count;
     }
 }
 
