@@ -49,21 +49,20 @@ class FirstBox:
 class OpenCVMil:
     """OpenCV's ``TrackerMIL``, online boosting of image patches; whole pixels, no scale.
 
-    B. Babenko, M.-H. Yang, S. Belongie, "Visual tracking with online multiple instance learning", CVPR 2009. Its random
-    numbers start anew with every ``init``, so that a result does not depend on what was tracked before.
+    B. Babenko, M.-H. Yang, S. Belongie, "Visual tracking with online multiple instance learning", CVPR 2009. OpenCV draws its
+    features from the clock, so that no two runs are the same: score several.
 
     Raises:
         UsageError: when OpenCV is not installed, or has no such tracker.
     """
 
-    def __init__(self, seed: int = 0) -> None:
-        self._cv2, self._seed = load_cv2(), seed
+    def __init__(self) -> None:
+        self._cv2 = load_cv2()
         if not hasattr(self._cv2, "TrackerMIL"):
             version = self._cv2.__version__
             raise UsageError(f"OpenCV {version} has no TrackerMIL; install opencv-python-headless 4.10 or newer")
 
     def init(self, image: Image, box: ArrayLike) -> None:
-        self._cv2.setRNGSeed(self._seed)
         self._tracker = self._cv2.TrackerMIL.create()
         x, y, w, h = (round(float(value)) for value in as_boxes(box))
         self._tracker.init(_bgr(image), (x, y, max(w, 1), max(h, 1)))

@@ -97,15 +97,19 @@ def find_entries(
     Raises:
         UsageError: for a tracker that has no results there (the nearest is named), or when there is none at all.
     """
-    home = results / data.name
-    present = sorted(path.name for path in home.iterdir() if path.is_dir()) if home.is_dir() else []
-    chosen = list(trackers) if trackers is not None else present
+    # A subset of OTB is a part of the whole, whose results serve as well.
+    homes = [results / name for name in dict.fromkeys((data.name, *(["OTB2015"] if data.layout == "otb" else [])))]
+    folders = [path for home in homes if home.is_dir() for path in sorted(home.iterdir()) if path.is_dir()]
+    present = {path.name: path for path in reversed(folders)}
+    chosen = list(trackers) if trackers is not None else sorted(present)
     for name in chosen:
         if name not in present:
-            raise unknown_name(f"tracker in {home}", name, present)
+            raise unknown_name(f"tracker in {homes[0]}", name, present)
     if not chosen and not others:
-        raise UsageError(f"there are no results in {home}; run `onebit track evaluate`, or name folders with --others")
-    return [Entry(name, home / name) for name in chosen] + [Entry(path.absolute().name, path) for path in others]
+        raise UsageError(
+            f"there are no results in {homes[0]}; run `onebit track evaluate`, or name folders with --others"
+        )
+    return [Entry(name, present[name]) for name in chosen] + [Entry(path.absolute().name, path) for path in others]
 
 
 def scores_table(scores: Sequence[Scores], data: SequenceSet | None = None) -> Table:
