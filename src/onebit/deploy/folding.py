@@ -48,6 +48,8 @@ class Draft:
     p0: float = 0.0
     p1: float = 0.0
     tensors: dict[str, Array] = field(default_factory=dict)
+    #: whether it is what torch computes only for images of the example's size
+    is_fixed: bool = False
     #: when it was made, counted over all drafts
     serial: int = field(default_factory=itertools.count().__next__)
     #: whether its value has one pixel, whatever the size of the image

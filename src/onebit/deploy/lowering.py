@@ -51,6 +51,7 @@ class Lowering:
         for node in graph.nodes:
             if node.index in self._live:
                 self._lower(node)
+        self._check_sizes()
         if len(graph.outputs) != 1:
             self._obstruct(graph.nodes[-1], f"the network returns {len(graph.outputs)} tensors; one is packed")
         elif graph.outputs[0] not in self._drafts:
@@ -59,6 +60,19 @@ class Lowering:
     @property
     def output(self) -> Draft:
         return self._drafts[self.graph.outputs[0]]
+
+    def _check_sizes(self) -> None:
+        """What fits one image size alone has to end in a flatten, which refuses all others."""
+        for node in self.graph.nodes:
+            draft = self._drafts.get(node.index)
+            if draft is None or not draft.is_fixed:
+                continue
+            readers = [self._drafts.get(i, draft) for i in self.graph.consumers(node.index)]
+            if node.index in self.graph.outputs or any(r is not draft and r.kind != "flatten" for r in readers):
+                sizes = f"{node.shape[2]} x {node.shape[3]}"
+                self._obstruct(
+                    node, f"it pools to {sizes}, in windows that depend on the image; pool to 1 x 1, or flatten next"
+                )
 
     def _obstruct(self, node: Node, reason: str) -> None:
         obstacle = Obstacle(node.path, node.op, node.source, reason)
@@ -73,7 +87,7 @@ class Lowering:
         try:
             draft = self._draft(node)
         except NotPackableError as reason:
-            if not (stuck and node.kind in _PASSING):
+            if not (stuck and node.kind in _PASSING and node.op in RULES):
                 self._obstruct(node, str(reason))
             draft = Draft("unknown", (), _shape(node) or (1, 1, 1))
         self._drafts[node.index] = draft
@@ -141,7 +155,8 @@ def _live(graph: Graph) -> set[int]:
 def _shape(node: Node) -> tuple[int, int, int] | None:
     if len(node.shape) == 4:
         return node.shape[1], node.shape[2], node.shape[3]
-    return (node.shape[1], 1, 1) if len(node.shape) == 2 else None
+    # A squeeze of both dimensions goes by (N, features, 1).
+    return (node.shape[1], 1, 1) if len(node.shape) == 2 or (len(node.shape) == 3 and node.shape[2] == 1) else None
 
 
 def _state(module: nn.Module) -> dict[str, np.ndarray]:

@@ -229,7 +229,7 @@ def adaptive_average_pool(call: Call) -> Draft:
         )
     height, width = (size // count for size, count in sizes)
     geometry = Geometry((height, width), (height, width))
-    return call.x if geometry.is_pixelwise else call.draft("average_pool", geometry=geometry)
+    return call.draft("average_pool", geometry=geometry, is_fixed=True)
 
 
 def mean(call: Call) -> Draft:
