@@ -171,10 +171,12 @@ def load(source: str | os.PathLike[str] | bytes, *, kernel: str | None = None, t
     """
     if isinstance(source, bytes):
         return PackedModel(source, kernel, threads)
-    path = Path(source).absolute()
-    if not path.is_file():
-        raise PackedFileError(f"there is no file {path}")
-    return PackedModel(path, kernel, threads)
+    if not Path(source).is_file():
+        raise PackedFileError(f"there is no file {source}")
+    try:
+        return PackedModel(Path(source).absolute(), kernel, threads)
+    except PackedFileError as error:
+        raise PackedFileError(f"{source}: {error}") from None
 
 
 def _first_bytes(path: Path) -> bytes:
