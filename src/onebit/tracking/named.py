@@ -35,14 +35,14 @@ def named_tracker(source: str, name: str | None = None, device: str = "cpu") -> 
         UsageError: for a name that cannot be a folder's, or a source that is neither a baseline nor there.
         CheckpointError: for a run folder without a checkpoint.
     """
-    from onebit.tracking.load import load_tracker
-
     called = name or _name(source)
     if not called or called[0] == "." or Path(called).name != called:
         raise UsageError(f"{called!r} cannot name a folder of results; give another with --name")
-    make = partial(load_tracker, source, device=device)
     if source in BASELINES:
-        return NamedTracker(called, make, {"tracker": source})
+        return NamedTracker(called, BASELINES[source], {"tracker": source})
+    from onebit.tracking.load import load_tracker
+
+    make = partial(load_tracker, source, device=device)
     if not Path(source).exists():
         make()  # says what is wrong
     from onebit.training.checkpoints import find_checkpoint
