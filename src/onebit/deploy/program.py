@@ -134,6 +134,8 @@ class Program:
                 raise UsageError(
                     f"tensor {index} of type {tensor.dtype} and shape {tensor.shape} is none that a file holds"
                 )
+            if tensor.dtype == np.float32 and not np.isfinite(tensor).all():
+                raise UsageError(f"tensor {index} of shape {tensor.shape} holds a NaN or an infinite number")
         for index in range(len(self.operations)):
             if problem := self._problem(index):
                 raise UsageError(f"{self.describe(index)} {problem}")
