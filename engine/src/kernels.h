@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <vector>
 
 namespace onebit {
@@ -17,6 +18,21 @@ constexpr int max_signs = 8;
 constexpr int max_terms = 64;
 
 constexpr int blocks(int channels) { return (channels + lanes - 1) / lanes; }
+
+// Memory that begins at a cache line.
+template <class T>
+struct LineAllocator {
+    using value_type = T;
+    LineAllocator() = default;
+    template <class U>
+    LineAllocator(const LineAllocator<U> &) {}
+    T *allocate(size_t n) { return static_cast<T *>(::operator new(n * sizeof(T), std::align_val_t(64))); }
+    void deallocate(T *p, size_t) { ::operator delete(p, std::align_val_t(64)); }
+    bool operator==(const LineAllocator &) const { return true; }
+    bool operator!=(const LineAllocator &) const { return false; }
+};
+template <class T>
+using Weights = std::vector<T, LineAllocator<T>>;
 
 // Channel c of pixel (y, x) is data[y * row + x * pixel + c]. A framed map has zeros around it, at negative y and x and beyond
 // height and width, as far as the padding of the convolutions that read it.
@@ -84,7 +100,7 @@ struct BinaryConv {
     int words = 0;       // words per pixel of its input map, all groups
     int row_words = 0;   // words that one kernel row multiplies, of one group
     const uint8_t *file_bits = nullptr;  // the file's own tensor, as all file_... below: what the reference kernels read
-    std::vector<uint32_t> weights;   // [base][block of all groups][kernel row][word of the row][lane]
+    Weights<uint32_t> weights;   // [base][block of all groups][kernel row][word of the row][lane]
     std::vector<uint32_t> index;     // term -> base
     std::vector<float> shift;        // term -> shift of its input
     std::vector<float> scale;        // terms x (blocks of all groups x 16)
@@ -114,7 +130,8 @@ struct BinaryConvCall {
 // ---- Real convolutions. weights: [group][block][kernel row][kernel column][channel][lane]; bias padded like scale above.
 struct FloatConv {
     ConvShape shape;
-    std::vector<float> weights, bias;
+    Weights<float> weights;
+    std::vector<float> bias;
     const float *file_weight = nullptr;
 };
 struct FloatConvCall {
@@ -130,8 +147,8 @@ struct PixelConv {
     int bits = 16;
     // [block][kernel row][run][pair][lane][2] or [..][quad][lane][4]: a run is what lies side by side in memory, all columns of the kernel
     // row, or one where they are dilated; zeros fill its last pair or quad. One of the two is empty.
-    std::vector<int16_t> weights16;
-    std::vector<int8_t> weights8;
+    Weights<int16_t> weights16;
+    Weights<int8_t> weights8;
     std::vector<float> scale, bias, offset;
     const void *file_weight = nullptr;
     const float *file_offset = nullptr;
@@ -149,7 +166,7 @@ struct PixelConvCall {
 // 1x1 convolution of values rounded to 12 bits by the map's own greatest magnitude.
 struct Pointwise {
     int channels_in = 0, channels_out = 0;
-    std::vector<int16_t> weights;  // [block][pair of channels][lane][2]
+    Weights<int16_t> weights;  // [block][pair of channels][lane][2]
     std::vector<float> scale, bias;
     const int16_t *file_weight = nullptr;
 };

@@ -89,10 +89,10 @@ int result_size(int size, int kernel, int stride, int pad, int dilation) {
 
 // Weights of `bytes` small integers to a lane: [block][row][run][word][lane][bytes], zeros in the last word of a run.
 template <class Weight>
-std::vector<Weight> in_words(const Weight *weight, const ConvShape &shape, int per_word) {
+Weights<Weight> in_words(const Weight *weight, const ConvShape &shape, int per_word) {
     const int columns = shape.dilation_w == 1 ? shape.kernel_w : 1, runs = shape.kernel_w / columns, run = columns * shape.channels_in;
     const int run_words = (run + per_word - 1) / per_word, rows = shape.kernel_h * runs;
-    std::vector<Weight> result(size_t(blocks(shape.channels_out)) * rows * run_words * lanes * per_word);
+    Weights<Weight> result(size_t(blocks(shape.channels_out)) * rows * run_words * lanes * per_word);
     for (int o = 0; o < shape.channels_out; ++o)
         for (int r = 0; r < rows; ++r)
             for (int k = 0; k < run; ++k)

@@ -66,15 +66,15 @@ class Steps {
 public:
     Steps(const ByteRow &row, int kernel_h, int row_step) : row(row), kernel_h(kernel_h), row_step(row_step) {}
 
-    // The next runs, at most steps_between_sums steps in all; 0 at the end.
+    // The next runs, at most steps_between_sums steps in all.
     int next(Run (&runs)[steps_between_sums]) {
         int count = 0;
-        for (int room = steps_between_sums; room > 0 && y < kernel_h;) {
+        for (int room = steps_between_sums; !at_end();) {
             const int length = row.run + (index == 1 ? row.middle : 0), taken = smaller(length - done, room);
             if (taken > 0) runs[count++] = {y * row_step + index * row.step + done, taken};
             room -= taken;
             done += taken;
-            if (done < length) continue;
+            if (done < length) break;
             done = 0;
             if (++index == row.runs) {
                 index = 0;
@@ -83,6 +83,7 @@ public:
         }
         return count;
     }
+    bool at_end() const { return y == kernel_h; }
 
 private:
     const ByteRow row;
@@ -99,10 +100,17 @@ ONEBIT_INLINE void look_up(__m256i &sum, __m256i table, __m256i index) {
         : [table] "x"(table), [index] "x"(index));
 }
 
-// Adds the differing bits of some runs to the 16-bit sums of P pixels by B blocks.
+// A load that stays in its register: the compiler would repeat it where it is used.
+ONEBIT_INLINE __m256i load_index(const uint8_t *p) {
+    __m256i index;
+    asm("vmovdqu %[memory], %[index]" : [index] "=x"(index) : [memory] "m"(*reinterpret_cast<const __m256i_u *>(p)));
+    return index;
+}
+
+// Differing bits of some runs, for P pixels by B blocks: 16 lanes of 16 bits each.
 template <int P, int B>
 ONEBIT_INLINE void look_up_runs(const Run *runs, int count, const uint16_t *const *pixels, const uint8_t *weights, size_t block_bytes,
-                                __m256i *sums) {
+                                __m256i (&sums)[P][B]) {
     const uint8_t *table = count_table.differences[0];
     __m256i counts[P][B];
     ONEBIT_UNROLL
@@ -116,7 +124,7 @@ ONEBIT_INLINE void look_up_runs(const Run *runs, int count, const uint16_t *cons
         for (ptrdiff_t k = 0; k < runs[r].length; ++k, weights += 32) {
             __m256i index[B];
             ONEBIT_UNROLL
-            for (int b = 0; b < B; ++b) index[b] = load_integers(weights + b * block_bytes);
+            for (int b = 0; b < B; ++b) index[b] = load_index(weights + b * block_bytes);
             ONEBIT_UNROLL
             for (int p = 0; p < P; ++p) {
                 const __m256i entry = load_integers(table + pixel[p][k]);
@@ -128,9 +136,9 @@ ONEBIT_INLINE void look_up_runs(const Run *runs, int count, const uint16_t *cons
     ONEBIT_UNROLL
     for (int p = 0; p < P; ++p)
         ONEBIT_UNROLL
-        for (int b = 0; b < B; ++b, ++sums)
-            *sums = _mm256_add_epi16(*sums, _mm256_add_epi16(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(counts[p][b])),
-                                                             _mm256_cvtepu8_epi16(_mm256_extracti128_si256(counts[p][b], 1))));
+        for (int b = 0; b < B; ++b)
+            sums[p][b] = _mm256_add_epi16(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(counts[p][b])),
+                                          _mm256_cvtepu8_epi16(_mm256_extracti128_si256(counts[p][b], 1)));
 }
 
 // a + b, b 16 lanes of 16 bits.
@@ -164,9 +172,9 @@ public:
         }
     }
 
-    const uint16_t *at_result(int y, int x) const {
-        return offsets + y * conv.shape.stride_h * row_offsets + x * conv.shape.stride_w * row.pixel;
-    }
+    const uint16_t *first() const { return offsets; }
+    int result_row() const { return conv.shape.stride_h * row_offsets; }
+    int result_pixel() const { return conv.shape.stride_w * row.pixel; }
     Steps steps() const { return {row, conv.shape.kernel_h, conv.shape.dilation_h * row_offsets}; }
 
 private:
@@ -178,60 +186,97 @@ private:
     uint16_t offsets[strip_offsets + 16];
 };
 
+// The pixels of a strip, P at a time: where they stand, their input, and what their counters start from.
+template <int P>
+struct StripTiles {
+    static constexpr int most = (strip_pixels + P - 1) / P;
+    int count;
+    Tile<P> tile[most];
+    const uint16_t *input[most][P];
+    int border_class[most][P];
+
+    StripTiles(const Strip &strip, const Border &border, const StripInput &strip_input) {
+        const int width = strip.x1 - strip.x0, pixels = (strip.y1 - strip.y0) * width;
+        count = (pixels + P - 1) / P;
+        int y = 0, x = 0, pixel = 0;
+        for (int i = 0; i < count; ++i) {
+            tile[i].count = smaller(P, pixels - pixel);
+            tile[i].one_row = tile[i].count == P && x + P <= width;
+            for (int p = 0; p < P; ++p) {
+                tile[i].y[p] = strip.y0 + y;
+                tile[i].x[p] = strip.x0 + x;
+                input[i][p] = strip_input.first() + y * strip_input.result_row() + x * strip_input.result_pixel();
+                border_class[i][p] = border.row_class[strip.y0 + y] * border.column_classes + border.column_class[strip.x0 + x];
+                if (++pixel < pixels && ++x == width) {
+                    x = 0;
+                    ++y;
+                }
+            }
+        }
+    }
+};
+
 // B blocks from `index` on for all pixels of a strip, P at a time.
 template <int P, int B>
 inline ONEBIT_NO_INLINE void look_up_strip(const BinaryConvCall &call, const Strip &strip, int index, StripInput *strip_input) {
-    constexpr int most = (strip_pixels + P - 1) / P;
     const BinaryConv &conv = *call.conv;
     const ConvShape &shape = conv.shape;
     const Border &border = *call.border;
     const Block block = block_at(index, shape.channels_out, shape.groups);
-    const int padded = blocks(shape.channels_out / shape.groups) * shape.groups * lanes;
+    const int padded = int(conv.bias.size()), channels = shape.channels_out / shape.groups - block.first;
+    const bool even = shape.channels_in / shape.groups % 2 == 0;
     const size_t block_bytes = size_t(byte_row_of(conv).total) * shape.kernel_h * 32, base_bytes = block_bytes * (padded / lanes);
-    const int width = strip.x1 - strip.x0, pixels = (strip.y1 - strip.y0) * width, tiles = (pixels + P - 1) / P;
-
-    Tile<P> tile[most];
-    const uint16_t *pixel[most * P];
-    for (int i = 0; i < tiles; ++i) {
-        tile[i] = tile_at<P>(i * P, pixels, width);
-        for (int p = 0; p < P; ++p) {
-            pixel[i * P + p] = strip_input->at_result(tile[i].y[p], tile[i].x[p]);
-            tile[i].y[p] += strip.y0;
-            tile[i].x[p] += strip.x0;
-        }
-    }
-    F values[most][P][B];
-    for (int i = 0; i < tiles; ++i)
-        for (int p = 0; p < P; ++p)
-            for (int b = 0; b < B; ++b) values[i][p][b] = load(&conv.bias[(index + b) * lanes]);
+    const StripTiles<P> tiles(strip, border, *strip_input);
+    __m256i sums[tiles.most][P][B];
+    F values[tiles.most][P][B];
 
     for (int t = 0; t < conv.terms; ++t) {
         const int base = int(conv.index[t]);
-        strip_input->take(*call.inputs[t], strip, block.group);
-        __m256i sums[most * P * B];
-        for (int i = 0; i < tiles * P * B; ++i) sums[i] = _mm256_setzero_si256();
+        const int32_t *start = border.start.data() + base * padded + index * lanes;
+        const float *scale = &conv.scale[size_t(t) * padded + index * lanes], *bias = &conv.bias[index * lanes];
         const uint8_t *weights = reinterpret_cast<const uint8_t *>(conv.weights.data()) + base * base_bytes + index * block_bytes;
+        strip_input->take(*call.inputs[t], strip, block.group);
         Steps steps = strip_input->steps();
-        Run runs[steps_between_sums];
-        while (const int count = steps.next(runs)) {
-            for (int i = 0; i < tiles; ++i) look_up_runs<P, B>(runs, count, pixel + i * P, weights, block_bytes, sums + i * P * B);
-            for (int r = 0; r < count; ++r) weights += runs[r].length * 32;
-        }
-        for (int i = 0; i < tiles; ++i)
-            for (int p = 0; p < P; ++p) {
-                const int y = tile[i].y[p], x = tile[i].x[p];
-                const int border_class = border.row_class[y] * border.column_classes + border.column_class[x];
-                const int32_t *start = &border.start[(size_t(border_class) * conv.bases + base) * padded + index * lanes];
+        for (bool first = true; !steps.at_end(); first = false) {
+            Run runs[steps_between_sums];
+            const int count = steps.next(runs);
+            for (int i = 0; i < tiles.count; ++i) {
+                __m256i counts[P][B];
+                look_up_runs(runs, count, tiles.input[i], weights, block_bytes, counts);
+                ONEBIT_UNROLL
+                for (int p = 0; p < P; ++p)
+                    ONEBIT_UNROLL
+                    for (int b = 0; b < B; ++b) {
+                        if (!first) counts[p][b] = _mm256_add_epi16(counts[p][b], sums[i][p][b]);
+                        if (!steps.at_end()) sums[i][p][b] = counts[p][b];
+                    }
+                if (!steps.at_end()) continue;
+                const Tile<P> &tile = tiles.tile[i];
+                const Finish<P> finish(call.epilogue, tile);
+                ONEBIT_UNROLL
                 for (int b = 0; b < B; ++b) {
-                    const I count = add_counts(load_words(start + b * lanes), sums[(i * P + p) * B + b]);
-                    F sum = to_float(subtract_twice(border.odd[border_class], count));
-                    if (call.input_scale.data) sum = mul(sum, broadcast(*at(call.input_scale, y, x)));
-                    values[i][p][b] = fma(sum, load(&conv.scale[size_t(t) * padded + (index + b) * lanes]), values[i][p][b]);
+                    const F block_scale = load(scale + b * lanes), minus_two_scale = mul(broadcast(-2), block_scale);
+                    F result[P][1];
+                    ONEBIT_UNROLL
+                    for (int p = 0; p < P; ++p) {
+                        const int border_class = tiles.border_class[i][p];
+                        const I from = load_words(start + ptrdiff_t(border_class) * conv.bases * padded + b * lanes);
+                        const F difference = to_float(add_counts(from, counts[p][b])), before = t == 0 ? load(bias + b * lanes) : values[i][p][b];
+                        if (even && !call.input_scale.data) {
+                            result[p][0] = fma(difference, minus_two_scale, before);
+                        } else {
+                            F sum = fma(difference, broadcast(-2), broadcast(border.odd[border_class]));
+                            if (call.input_scale.data) sum = mul(sum, broadcast(*at(call.input_scale, tile.y[p], tile.x[p])));
+                            result[p][0] = fma(sum, block_scale, before);
+                        }
+                        if (t + 1 < conv.terms) values[i][p][b] = result[p][0];
+                    }
+                    if (t + 1 == conv.terms) finish.put(block.channel + b * lanes, channels - b * lanes, result);
                 }
             }
+            for (int r = 0; r < count; ++r) weights += runs[r].length * 32;
+        }
     }
-    for (int i = 0; i < tiles; ++i)
-        finish(call.epilogue, tile[i], block.channel, shape.channels_out / shape.groups - block.first, values[i]);
 }
 
 inline void look_up_conv(const BinaryConvCall &call, Part part) {

@@ -15,7 +15,7 @@ void arrange_for_look_up(BinaryConv *conv) {
     if (!can_look_up(*conv)) return;
     const ByteRow row = byte_row_of(*conv);
     const size_t row_words = size_t(conv->row_words) * lanes, rows = conv->weights.size() / row_words;
-    std::vector<uint32_t> arranged(rows * row.total * (2 * lanes / sizeof(uint32_t)));
+    Weights<uint32_t> arranged(rows * row.total * (2 * lanes / sizeof(uint32_t)));
     uint8_t *to = reinterpret_cast<uint8_t *>(arranged.data());
     for (size_t r = 0; r < rows; ++r) {
         const uint32_t *words = &conv->weights[r * row_words];
