@@ -102,14 +102,15 @@ def run(argv: Sequence[str]) -> None:
         if arguments.json:
             print_json({"dataset": data.name, "subset": data.subset, "tracker": name, "results": str(folder)})
         return
+    from onebit.tracking.evaluate import read_record
     from onebit.tracking.protocols import score_tracker
-    from onebit.tracking.report import scores_table
+    from onebit.tracking.score_tables import scores_table
 
     scores = score_tracker(data, folder, name, arguments.protocol)
     if arguments.json:
         print_json(scores.to_dict())
     else:
-        print_table(scores_table([scores]))
+        print_table(scores_table([scores], data, {name: read_record(folder)}))
 
 
 def _results(arguments: Arguments, data: SequenceSet) -> tuple[str, Path]:

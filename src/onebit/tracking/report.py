@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from onebit.errors import UsageError, unknown_name
 from onebit.files import write_bytes, write_text
-from onebit.reports.table import Column, Table
+from onebit.reports.table import Table
 from onebit.tracking.evaluate import read_record
 from onebit.tracking.layouts import SequenceSet
 from onebit.tracking.protocols import Scores, score_tracker
 from onebit.tracking.results import read_result
+from onebit.tracking.score_tables import about, origins_table, scores_table, sequence_table
 from onebit.tracking.scores import (
     OVERLAP_THRESHOLDS,
     PRECISION_THRESHOLDS,
@@ -71,7 +72,9 @@ def write_tracking_report(
         raise UsageError(f"a film strip has at least 1 picture, got {pictures}; without strips: 0 strips")
     scores = tuple(score_tracker(data, entry.folder, entry.name, protocol) for entry in entries)
     home = folder / data.name
-    table, per_sequence = scores_table(scores, data), sequence_table(scores)
+    records = {entry.name: read_record(entry.folder) for entry in entries}
+    table, per_sequence = scores_table(scores, data, records), sequence_table(scores)
+    origins = origins_table({entry.name: entry.folder for entry in entries}, records)
     texts = {
         home / "scores.csv": table.csv(),
         home / "scores.md": table.markdown() + "\n",
@@ -81,7 +84,8 @@ def write_tracking_report(
     plots = _plots(scores)
     pictured = {home / f"{name}.{kind}": content for name, _, kinds in plots for kind, content in kinds.items()}
     page = home / "report.html"
-    texts[page] = _page(data, entries, scores, table, per_sequence, plots, strips, pictures, say)
+    tables = [table, per_sequence, origins]
+    texts[page] = _page(data, entries, scores, tables, plots, strips, pictures, say)
     for path, text in texts.items():
         write_text(path, text)
     for path, content in pictured.items():
@@ -112,36 +116,6 @@ def find_entries(
     return [Entry(name, present[name]) for name in chosen] + [Entry(path.absolute().name, path) for path in others]
 
 
-def scores_table(scores: Sequence[Scores], data: SequenceSet | None = None) -> Table:
-    """A row per tracker, best first; the title names data, number of sequences and protocol."""
-    measures = list(scores[0].headline())
-    columns = ["tracker", *(Column(name, ".3f") for name in measures)]
-    columns += [Column("speed_fps", ".1f"), Column("frames_per_second", ".1f")]
-    ordered = sorted(scores, key=lambda one: -(one.headline()[measures[0]] or 0.0))
-    rows = [[one.tracker, *one.headline().values(), one.speed.toolkit, one.speed.fps] for one in ordered]
-    count = len(scores[0].sequences)
-    notes = ["speed_fps: mean over frames of 1/t; frames_per_second: frames by seconds; both without reading images."]
-    notes += [] if data is None else data.facts()[1:]
-    return Table(f"{_about(scores[0])}, {count} sequence{'s' * (count != 1)}", columns, rows, notes)
-
-
-def sequence_table(scores: Sequence[Scores]) -> Table:
-    """A row per tracker and sequence."""
-    measures = [name for name in next(iter(scores[0].to_dict()["sequences"].values())) if name != "frames"]
-    rows = []
-    for one in scores:
-        for name, values in one.to_dict()["sequences"].items():
-            speed = one.speeds[name].fps
-            rows.append([one.tracker, name, values["frames"], *(values[measure] for measure in measures), speed])
-    columns = [Column(measure, "" if measure == "scored" else ".3f") for measure in measures]
-    heads = ["tracker", "sequence", "frames", *columns, Column("frames_per_second", ".1f")]
-    return Table("Sequence by sequence", heads, rows)
-
-
-def _about(scores: Scores) -> str:
-    return f"{scores.title}, protocol {scores.protocol}"
-
-
 def _json(value: Any) -> str:
     return json.dumps(value, indent=4) + "\n"
 
@@ -161,14 +135,14 @@ def _plots(scores: Sequence[Scores]) -> list[Drawn]:
     with styled():
         curves = [Curve(name, _main(one), one.success_curve.tolist()) for name, one in overalls.items()]
         thresholds, measure = (OVERLAP_THRESHOLDS, "AO") if pooled else (SUCCESS_THRESHOLDS, "success")
-        figures = [("success_plots", f"Success: {_about(scores[0])}", success_figure, curves, thresholds, measure)]
+        figures = [("success_plots", f"Success: {about(scores[0])}", success_figure, curves, thresholds, measure)]
         if not pooled:
             curves = [
                 Curve(name, float(one.precision), one.precision_curve.tolist())
                 for name, one in overalls.items()
                 if isinstance(one, CurveScore)
             ]
-            title = f"Precision: {_about(scores[0])}"
+            title = f"Precision: {about(scores[0])}"
             figures.append(
                 ("precision_plots", title, precision_figure, curves, PRECISION_THRESHOLDS, "precision at 20 px")
             )
@@ -186,8 +160,7 @@ def _page(
     data: SequenceSet,
     entries: Sequence[Entry],
     scores: Sequence[Scores],
-    table: Table,
-    per_sequence: Table,
+    tables: Sequence[Table],
     plots: Sequence[Drawn],
     strips: int,
     pictures: int,
@@ -224,7 +197,7 @@ def _page(
     return tracking_page(
         data.title,
         facts,
-        [table, per_sequence, _origins(entries)],
+        tables,
         drawings,
         shown,
         colours,
@@ -237,16 +210,3 @@ def _note(name: str, frames: int, scores: Sequence[Scores]) -> str:
     measure = "AO" if isinstance(scores[0].overall, OverlapScore) else "success"
     ordered = sorted(values, key=lambda tracker: -values[tracker])
     return f"{frames} frames; {measure}: " + ", ".join(f"{tracker} {values[tracker]:.3f}" for tracker in ordered)
-
-
-def _origins(entries: Sequence[Entry]) -> Table:
-    """Where each tracker's boxes are from: what was run and on what, as its record says."""
-    rows = []
-    for entry in entries:
-        record = read_record(entry.folder)
-        settings: Mapping[str, Any] = record.get("settings", {})
-        environment: Mapping[str, Any] = record.get("environment", {})
-        said = ", ".join(f"{key} {value}" for key, value in settings.items() if value not in (None, ""))
-        ran = ", ".join(f"{key} {value}" for key, value in environment.items() if value not in (None, ""))
-        rows.append([entry.name, said or "files of others", ran or None, str(entry.folder)])
-    return Table("Where the boxes are from", ["tracker", "settings", "run on", "folder"], rows)
