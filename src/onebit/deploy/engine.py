@@ -160,10 +160,8 @@ class Session:
             self._engine.onebit_session_free(self._handle)
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        """(N, C, H, W) of float32 or uint8, in memory of any strides -> (N, C, H, W) float32, new."""
+        """(N, C, H, W) of float32 or uint8, in memory of any strides that are whole elements -> (N, C, H, W) float32, new."""
         batch, channels, height, width = images.shape
-        if any(stride % images.itemsize for stride in images.strides):
-            images = np.ascontiguousarray(images)
         shape = (c_int64 * 3)()
         _check(self._engine.onebit_session_shape(self._handle, height, width, shape))
         output = np.empty((batch, *shape), np.float32)

@@ -210,4 +210,6 @@ def _as_array(images: Tensor | np.ndarray) -> np.ndarray:
         raise UsageError(f"images are float32 (normalised as in training) or uint8 (pixels), got {kind}")
     if images.ndim != 4 or 0 in images.shape[1:]:
         raise UsageError(f"images are (N, channels, height, width), got {tuple(images.shape)}")
-    return images.detach().numpy() if isinstance(images, Tensor) else images
+    array = images.detach().numpy() if isinstance(images, Tensor) else images
+    odd = not array.flags.aligned or any(stride % array.itemsize for stride in array.strides)
+    return array.copy() if odd else array
