@@ -33,7 +33,7 @@ double prepared_bytes(const Operation &op) {
     }
 }
 
-Prepared prepare(const Operation &op) {
+Prepared prepare(const Operation &op, const Kernels &kernels) {
     Prepared made;
     const Tensor *const *tensors = op.tensors;
     const auto floats = [&](Role role) { return tensors[role]->as<float>(); };
@@ -48,6 +48,7 @@ Prepared prepare(const Operation &op) {
             made.pixels->shape = op.shape;
             made.pixels->bits = tensors[role_weight]->type == TensorType::int16 ? 16 : 8;
             prepare_pixels(tensors[role_weight]->data, floats(role_scale), floats(role_bias), floats(role_offset), made.pixels.get());
+            if (kernels.arrange_pixels) kernels.arrange_pixels(made.pixels.get());
             break;
         case OpKind::binary_conv:
             made.binary = std::make_unique<BinaryConv>();
@@ -56,6 +57,7 @@ Prepared prepare(const Operation &op) {
             made.binary->terms = int(tensors[role_index]->dims[0]);
             prepare_binary(tensors[role_weight]->data, tensors[role_index]->as<uint32_t>(), floats(role_shift), floats(role_scale),
                            floats(role_bias), made.binary.get());
+            if (kernels.arrange) kernels.arrange(made.binary.get());
             break;
         case OpKind::pointwise:
             made.pointwise = std::make_unique<Pointwise>();
@@ -70,14 +72,14 @@ Prepared prepare(const Operation &op) {
     return made;
 }
 
-std::vector<Prepared> prepare_all(const Program &program, size_t file_size) {
+std::vector<Prepared> prepare_all(const Program &program, size_t file_size, const Kernels &kernels) {
     double total = 0;
     const double limit = double(weights_limit > file_size * 4 ? weights_limit : file_size * 4);
     for (const Operation &op : program.operations) total += prepared_bytes(op);
     if (total > limit) fail(ONEBIT_BAD_FILE, "its weights would take %.3g GiB of memory, the limit is %.3g", total / (1 << 30), limit / (1 << 30));
     std::vector<Prepared> prepared;
     prepared.reserve(program.operations.size());
-    for (const Operation &op : program.operations) prepared.push_back(prepare(op));
+    for (const Operation &op : program.operations) prepared.push_back(prepare(op, kernels));
     return prepared;
 }
 
@@ -102,6 +104,6 @@ Model::Model(Bytes file, const char *kernel)
       kernels(choose_kernels(kernel)),
       program(read_program(bytes.data(), bytes.size())),
       paths(read_paths(program.metadata, program.metadata_size, program.operations.size())),
-      prepared(prepare_all(program, bytes.size())) {}
+      prepared(prepare_all(program, bytes.size(), kernels)) {}
 
 }  // namespace onebit
