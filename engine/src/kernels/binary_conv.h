@@ -108,10 +108,12 @@ inline void binary_conv_tiles(const BinaryConvCall &call, Part part) {
         const Finish<P> finish(call.epilogue, tile);
         TileInput<P> from;
         addresses(tile, origin, input.row * shape.stride_h, ptrdiff_t(input.words) * shape.stride_w, from.pixel);
+        int row_class = border.row_class[tile.y[0]] * border.column_classes;
         ONEBIT_UNROLL
         for (int p = 0; p < P; ++p) {
-            const int border_class = border.row_class[tile.y[p]] * border.column_classes + border.column_class[tile.x[p]];
-            from.start[p] = base_start + ptrdiff_t(border_class) * class_size;
+            if (!tile.one_row) row_class = border.row_class[tile.y[p]] * border.column_classes;
+            const int border_class = row_class + border.column_class[tile.x[p]];
+            from.start[p] = base_start + border_class * class_size;
             if (!even) from.odd[p] = border.odd[border_class];
         }
         for (int index = part.block_begin; index < part.block_end; ++index) {
@@ -186,9 +188,11 @@ inline void binary_conv_terms(const BinaryConvCall &call, Part part) {
 
 template <class RowKind, bool even>
 inline void binary_conv_width(const BinaryConvCall &call, Part part) {
-    const int pixels = (part.row_end - part.row_begin) * call.border->width;
-    const auto computed = [&](int tile) { return (pixels + tile - 1) / tile * tile; };
-    if (computed(narrow_tile) < computed(wide_tile)) binary_conv_tiles<RowKind, even, narrow_tile>(call, part);
+    // The width that leaves less of the last tile unused; at the same rest, the one that fits a row.
+    const int width = call.border->width, pixels = (part.row_end - part.row_begin) * width;
+    const int narrow = (pixels + narrow_tile - 1) / narrow_tile * narrow_tile, wide = (pixels + wide_tile - 1) / wide_tile * wide_tile;
+    if (narrow < wide || (narrow == wide && width % wide_tile != 0 && width % narrow_tile == 0))
+        binary_conv_tiles<RowKind, even, narrow_tile>(call, part);
     else binary_conv_tiles<RowKind, even, wide_tile>(call, part);
 }
 

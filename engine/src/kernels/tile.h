@@ -148,10 +148,12 @@ struct Finish {
     template <int B>
     ONEBIT_INLINE void put(int channel, int channels, const F (&v)[P][B]) const {
         if (!common) {
+            // Copies, so that tile and values need no place in memory otherwise.
+            const Tile<P> pixels = tile;
             F values[P][B];
             for (int p = 0; p < P; ++p)
                 for (int b = 0; b < B; ++b) values[p][b] = v[p][b];
-            return general(epilogue, tile, channel, channels, values);
+            return general(epilogue, pixels, channel, channels, values);
         }
         ONEBIT_UNROLL
         for (int b = 0; b < B; ++b) {
