@@ -51,7 +51,7 @@ typedef struct {
     int64_t macs;          /* multiply-accumulates of one image, zero-padded taps counted */
     int32_t weight_bits;   /* 1: binary; 8, 16: integers; 32: float; 0: no weights */
     int64_t runs;          /* images that it was timed on */
-    double seconds;        /* in all of these runs, on the calling thread's clock */
+    double seconds;        /* in all of these runs: processor time of the calling thread */
 } onebit_step;
 
 /* "0.1.0" */
