@@ -1,6 +1,7 @@
 """Evaluation: results that say what a tracker did, going on after a stop, several processes, and nothing written over."""
 
 import json
+import os
 import sys
 
 import numpy as np
@@ -34,6 +35,13 @@ class Broken(FirstBox):
     def update(self, image):
         self.calls = getattr(self, "calls", 0) + 1
         return (np.full(4, np.nan) if self.calls == 2 else self._box), 1.0
+
+
+class Deadly(FirstBox):
+    """Ends its process, as a crash in a library does."""
+
+    def update(self, image):
+        os._exit(3)
 
 
 @pytest.fixture
@@ -124,6 +132,11 @@ def test_several_processes_give_the_same_files(tmp_path, data):
     for sequence in data.sequences:
         name = f"{sequence.name}.txt"
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_a_process_that_dies_is_one_sentence(tmp_path, data):
+    with pytest.raises(OnebitError, match=r"a process that runs the tracker died .* with --workers 1"):
+        run_tracker(data, Deadly, tmp_path / "T", {}, workers=2)
 
 
 def test_numbers_that_cannot_be(tmp_path, data):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -195,7 +196,7 @@ def _tracks(
     make()  # what is wrong with it is one sentence here, and a traceback in a process
     # Started anew and not forked: libraries that have threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(make, threads))
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_process, initargs=(make, threads))
     try:
         # The longest first, so that no process is left alone with one of them at the end.
         by_length = sorted(sequences, key=len, reverse=True)
@@ -207,6 +208,11 @@ def _tracks(
             "a process that runs the tracker died or could not start it (its message is above, if it left one); "
             "finished sequences are kept, run the same command with --workers 1 to see the cause"
         ) from error
+    except BaseException:
+        # Stopped by hand, or the caller gave up: nobody waits for the sequences that are under way.
+        for process in list(pool._processes.values()):
+            process.terminate()
+        raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -221,6 +227,11 @@ def _start(make: Callable[[], Tracker], threads: int) -> None:
         torch.set_num_threads(threads)
     if (cv2 := sys.modules.get("cv2")) is not None:
         cv2.setNumThreads(threads)
+
+
+def _start_process(make: Callable[[], Tracker], threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a stop by hand is for the process that started this one
+    _start(make, threads)
 
 
 def _run(sequence: Sequence, repetitions: int) -> Outcome:
