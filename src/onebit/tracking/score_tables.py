@@ -31,10 +31,12 @@ def scores_table(scores: Sequence[Scores], data: SequenceSet, records: Records) 
         "speed_fps: mean over frames of 1/t, as the toolkits have it; frames_per_second: frames by seconds in the tracker; "
         "with_reading: the same with the reading of images."
     ]
-    crowd = {one.tracker: records[one.tracker].get("environment", {}).get("workers", 1) for one in scores}
+    crowds: dict[int, list[str]] = {}
+    for one in scores:
+        crowds.setdefault(records[one.tracker].get("environment", {}).get("workers", 1), []).append(one.tracker)
     notes += [
-        f"{name} was run by {count} processes at once, which slows each of them: measure speed with --workers 1."
-        for name, count in crowd.items()
+        f"Run by {count} processes at once, which slow each other: {', '.join(names)}; measure speed with --workers 1."
+        for count, names in sorted(crowds.items())
         if count > 1
     ]
     notes += data.facts()[1:]
