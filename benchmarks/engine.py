@@ -135,14 +135,12 @@ class Group:
 def resnet18_group(kernels: Sequence[str]) -> Group:
     models = {p: packed("bireal_resnet18", 224, 1000, p) for p in ("float32", "int16", "int8")}
     book = float_program(textbook_resnet18((64, 128, 256, 512), 224, 1000), 224)
-    found = {f"onebit {p}": ours(model, f"bireal_resnet18, {p} stem") for p, model in models.items()}
+    found = {f"onebit {p}": ours(model, f"Bi-Real, {p} stem") for p, model in models.items()}
     if "avx2" in kernels and models["float32"].kernel != "avx2":
         for precision in ("float32", "int8"):
             narrow = models[precision].using(kernel="avx2")
-            found[f"onebit avx2 {precision}"] = ours(narrow, f"bireal_resnet18, {precision} stem")
-    found["openvino binary"] = openvino_contender(
-        models["float32"].program, "openvino binary", "bireal_resnet18, 1-bit"
-    )
+            found[f"onebit avx2 {precision}"] = ours(narrow, f"Bi-Real, {precision} stem")
+    found["openvino binary"] = openvino_contender(models["float32"].program, "openvino binary", "Bi-Real, 1-bit")
     found |= {c.engine: c for c in in_onnxruntime(book, "resnet18")}
     found["torch float32"] = torch_contender(book, "resnet18")
     found["openvino float32"] = openvino_contender(book, "openvino float32", "resnet18")
@@ -272,7 +270,7 @@ def threads_rows(rounds: int) -> list[tuple[Any, ...]]:
     rows = []
     for precision in ("float32", "int8"):
         model = packed("bireal_resnet18", 224, 1000, precision)
-        one, two = (ours(model, f"bireal_resnet18, {precision} stem, {n} thread") for n in (1, 2))
+        one, two = (ours(model, f"Bi-Real, {precision} stem, {n} thread(s)") for n in (1, 2))
         single = Contender(one.engine, one.model, _OneThread(one.open))
         first, second = measure([two, single], 2, rounds)
         rows.append(compared(f"2 threads, {precision} stem", first, second, 2, 1.8))
