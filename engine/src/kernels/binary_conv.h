@@ -8,6 +8,7 @@ namespace onebit {
 namespace ONEBIT_SET {
 
 // Adds the differing bits of `words` words at offset of every pixel. N: the number of words where the compiler may know it, else 0.
+#ifndef ONEBIT_OWN_COUNT_RUN
 template <int N, int P>
 ONEBIT_INLINE void count_run(I (&counts)[P], const uint32_t *const (&pixel)[P], ptrdiff_t offset, const uint32_t *weights, int words) {
     const int n = N ? N : words;
@@ -17,6 +18,7 @@ ONEBIT_INLINE void count_run(I (&counts)[P], const uint32_t *const (&pixel)[P], 
         for (int p = 0; p < P; ++p) counts[p] = count_differences(counts[p], w, pixel[p] + offset + k);
     }
 }
+#endif
 
 // A kernel row, as runs of words that lie side by side: `runs` times `words` words every `step` words; `middle` more in the middle one of
 // merged rows.
@@ -82,6 +84,7 @@ ONEBIT_INLINE void count_taps(const BinaryConv &conv, const Row &row, I (&counts
 template <int P>
 struct TileInput {
     const uint32_t *pixel[P];
+    bool one_class;  // all pixels start from start[0] and have odd[0]
     const int32_t *start[P];
     float odd[P];
 };
@@ -108,14 +111,17 @@ inline void binary_conv_tiles(const BinaryConvCall &call, Part part) {
         const Finish<P> finish(call.epilogue, tile);
         TileInput<P> from;
         addresses(tile, origin, input.row * shape.stride_h, ptrdiff_t(input.words) * shape.stride_w, from.pixel);
-        int row_class = border.row_class[tile.y[0]] * border.column_classes;
-        ONEBIT_UNROLL
-        for (int p = 0; p < P; ++p) {
-            if (!tile.one_row) row_class = border.row_class[tile.y[p]] * border.column_classes;
-            const int border_class = row_class + border.column_class[tile.x[p]];
-            from.start[p] = base_start + border_class * class_size;
-            if (!even) from.odd[p] = border.odd[border_class];
-        }
+        const auto border_class = [&](int p) {
+            return border.row_class[tile.y[p]] * border.column_classes + border.column_class[tile.x[p]];
+        };
+        from.one_class = tile.one_row && border.column_class[tile.x[0]] == border.column_class[tile.x[P - 1]];
+        from.start[0] = base_start + border_class(0) * class_size;
+        from.odd[0] = border.odd[border_class(0)];
+        if (!from.one_class)
+            for (int p = 1; p < P; ++p) {
+                from.start[p] = base_start + border_class(p) * class_size;
+                from.odd[p] = border.odd[border_class(p)];
+            }
         for (int index = part.block_begin; index < part.block_end; ++index) {
             const Block block = block_at(index, shape.channels_out, shape.groups);
             const uint32_t *pixel[P];
@@ -123,7 +129,7 @@ inline void binary_conv_tiles(const BinaryConvCall &call, Part part) {
             ONEBIT_UNROLL
             for (int p = 0; p < P; ++p) {
                 pixel[p] = from.pixel[p] + block.group * group_words;
-                counts[p] = load_words(from.start[p] + index * lanes);
+                counts[p] = load_words(from.start[from.one_class ? 0 : p] + index * lanes);
             }
             count_taps<RowKind>(conv, row, counts, pixel, row_step, base_weights + index * block_words);
             const F minus_two = broadcast(-2), scale = load(&conv.scale[index * lanes]), bias = load(&conv.bias[index * lanes]);
@@ -132,7 +138,7 @@ inline void binary_conv_tiles(const BinaryConvCall &call, Part part) {
             ONEBIT_UNROLL
             for (int p = 0; p < P; ++p) {
                 if (even) values[p][0] = fma(to_float(counts[p]), minus_two_scale, bias);
-                else values[p][0] = fma(fma(to_float(counts[p]), minus_two, broadcast(from.odd[p])), scale, bias);
+                else values[p][0] = fma(fma(to_float(counts[p]), minus_two, broadcast(from.odd[from.one_class ? 0 : p])), scale, bias);
             }
             finish.put(block.channel, block.count, values);
         }

@@ -33,18 +33,34 @@ inline void mean_abs(const FloatMap &in, const FloatMap &out, int row_begin, int
         }
 }
 
-inline void merge(const BitMap &plain, int leftover, const BitMap &merged, int row_begin, int row_end) {
-    const int whole = plain.words - 1;
-    for (int y = row_begin; y < row_end; ++y)
-        for (int x = 0; x < plain.width; ++x) {
-            const uint32_t *from = at(plain, y, x);
-            uint32_t *to = at(merged, y, x);
+// known_whole: the number of whole words of a pixel where the compiler may know it, else -1.
+template <int known_whole>
+inline void merge_rows(const BitMap &plain, int leftover, const BitMap &merged, int row_begin, int row_end) {
+    const int whole = known_whole >= 0 ? known_whole : plain.words - 1;
+    const bool two_words = merged.words > plain.words;
+    for (int y = row_begin; y < row_end; ++y) {
+        const uint32_t *from = at(plain, y, 0);
+        uint32_t *to = at(merged, y, 0);
+        uint64_t left = 0, own = from[whole];
+        for (int x = 0; x < plain.width; ++x, from += plain.words, to += merged.words) {
+            const uint64_t right = x + 1 < plain.width ? (from + plain.words)[whole] : 0;
+            const uint64_t bits = left | own << leftover | right << 2 * leftover;
             for (int k = 0; k < whole; ++k) to[k] = from[k];
-            const uint64_t left = x > 0 ? (from - plain.words)[whole] : 0, right = x + 1 < plain.width ? (from + plain.words)[whole] : 0;
-            const uint64_t bits = left | uint64_t(from[whole]) << leftover | right << 2 * leftover;
             to[whole] = uint32_t(bits);
-            if (merged.words > plain.words) to[whole + 1] = uint32_t(bits >> 32);
+            if (two_words) to[whole + 1] = uint32_t(bits >> 32);
+            left = own;
+            own = right;
         }
+    }
+}
+
+inline void merge(const BitMap &plain, int leftover, const BitMap &merged, int row_begin, int row_end) {
+    switch (plain.words - 1) {
+        case 0: return merge_rows<0>(plain, leftover, merged, row_begin, row_end);
+        case 1: return merge_rows<1>(plain, leftover, merged, row_begin, row_end);
+        case 2: return merge_rows<2>(plain, leftover, merged, row_begin, row_end);
+        default: return merge_rows<-1>(plain, leftover, merged, row_begin, row_end);
+    }
 }
 
 }  // namespace ONEBIT_SET

@@ -107,20 +107,19 @@ ONEBIT_INLINE void apply(const Post &post, const Tile<P> &tile, int channel, int
 
 // The signs of v + shift, without the addition: rounding never changes the sign of a sum.
 ONEBIT_INLINE void store_signs(char *pixel, int channel, int count, F v, F minus_shift) {
-    const uint16_t half = uint16_t(bits(ge(v, minus_shift)) & ((1u << count) - 1));
-    std::memcpy(pixel + channel / lanes * 2, &half, 2);
+    uint32_t mask = bits(ge(v, minus_shift));
+    if (count < lanes) mask &= (1u << count) - 1;
+    const uint16_t half = uint16_t(mask);
+    std::memcpy(pixel + unsigned(channel) / lanes * 2, &half, 2);
 }
 
 // Values from registers to memory at the pixels of a tile. The common epilogues, at most one addition and one output of signs, have
-// their addresses worked out once a tile and their constants once a block; all others go through `general`.
+// their addresses worked out once a tile and their constants once a block; all others, and tiles that are not full, go through `general`.
 template <int P>
 struct Finish {
     const Epilogue &epilogue;
     const Tile<P> &tile;
-    const int count;
     const bool adds, stores, signs, common;
-    const float *const scale, *const bias;
-    const float minus_shift;
     float *out[P];
     float *summand[P];
     char *bits[P];
@@ -128,14 +127,10 @@ struct Finish {
     ONEBIT_INLINE Finish(const Epilogue &epilogue, const Tile<P> &tile)
         : epilogue(epilogue),
           tile(tile),
-          count(tile.count),
           adds(epilogue.posts == 1 && epilogue.post[0].kind == PostKind::add),
           stores(epilogue.out.data),
           signs(epilogue.signs),
-          common((adds || epilogue.posts == 0) && epilogue.signs <= 1),
-          scale(epilogue.sign[0].scale),
-          bias(epilogue.sign[0].bias),
-          minus_shift(-epilogue.sign[0].shift) {
+          common((adds || epilogue.posts == 0) && epilogue.signs <= 1 && tile.count == P) {
         if (!common) return;
         const FloatMap &map = epilogue.post[0].map;
         const BitMap &next = epilogue.sign[0].bits;
@@ -155,36 +150,44 @@ struct Finish {
                 for (int b = 0; b < B; ++b) values[p][b] = v[p][b];
             return general(epilogue, pixels, channel, channels, values);
         }
+        if (adds && stores && signs) put_as<true, true, true>(channel, channels, v);
+        else if (adds && stores) put_as<true, true, false>(channel, channels, v);
+        else if (adds) put_as<true, false, true>(channel, channels, v);
+        else if (stores && signs) put_as<false, true, true>(channel, channels, v);
+        else if (stores) put_as<false, true, false>(channel, channels, v);
+        else put_as<false, false, true>(channel, channels, v);
+    }
+
+    template <bool adds, bool stores, bool signs, int B>
+    ONEBIT_INLINE void put_as(int channel, int channels, const F (&v)[P][B]) const {
         ONEBIT_UNROLL
         for (int b = 0; b < B; ++b) {
             const int left = channels - b * lanes;
-            if (count == P && left >= lanes) put_block<true>(channel, lanes, b, v);
-            else put_block<false>(channel, smaller(left, lanes), b, v);
+            if (left >= lanes) put_block<adds, stores, signs, true>(channel + b * lanes, lanes, b, v);
+            else put_block<adds, stores, signs, false>(channel + b * lanes, left, b, v);
         }
     }
 
-    // whole: all pixels and all lanes.
-    template <bool whole, int B>
-    ONEBIT_INLINE void put_block(int channel, int left, int b, const F (&v)[P][B]) const {
-        const int c = channel + b * lanes;
-        F s = broadcast(0), t = broadcast(0);
-        const F threshold = broadcast(minus_shift);
-        const bool scales = signs && scale;
+    template <bool adds, bool stores, bool signs, bool all_lanes, int B>
+    ONEBIT_INLINE void put_block(int channel, int count, int b, const F (&v)[P][B]) const {
+        const SignOutput &sign = epilogue.sign[0];
+        const F minus_shift = broadcast(-sign.shift);
+        const bool scales = signs && sign.scale;
+        F scale = minus_shift, bias = minus_shift;
         if (scales) {
-            s = load(scale + c, left);
-            t = load(bias + c, left);
+            scale = load(sign.scale + channel, count);
+            bias = load(sign.bias + channel, count);
         }
         ONEBIT_UNROLL
         for (int p = 0; p < P; ++p) {
-            if (!whole && p >= count) break;
             F value = v[p][b];
-            if (adds) value = add(value, load(summand[p] + c));
+            if (adds) value = add(value, load(summand[p] + channel));
             if (stores) {
-                if (whole) store(out[p] + c, value);
-                else store(out[p] + c, value, left);
+                if (all_lanes) store(out[p] + channel, value);
+                else store(out[p] + channel, value, count);
             }
-            if (scales) value = fma(value, s, t);
-            if (signs) store_signs(bits[p], c, whole ? lanes : left, value, threshold);
+            if (scales) value = fma(value, scale, bias);
+            if (signs) store_signs(bits[p], channel, all_lanes ? lanes : count, value, minus_shift);
         }
     }
 
