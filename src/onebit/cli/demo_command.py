@@ -39,6 +39,7 @@ def run(argv: Sequence[str]) -> None:
     from onebit.cli.train_command import result_table
     from onebit.deploy.shipped import ship
     from onebit.reports import write_report
+    from onebit.reports.speed import speed_json
     from onebit.training.recipe_files import load_recipe
     from onebit.training.run import train
 
@@ -48,6 +49,7 @@ def run(argv: Sequence[str]) -> None:
     result = train(recipe, run_dir=arguments.run_dir or _free_folder(Path("runs/demo")), quiet=arguments.quiet)
     page = write_report(result.folder)
     shipped = ship(result.folder)
+    shipped["times"] = speed_json(shipped.pop("timings"), 1)["rows"]
     seconds = time.monotonic() - started
     if arguments.json:
         kept = ("dataset", "split", "n", "top1", "top5", "loss", "holdout", "teacher")

@@ -16,7 +16,6 @@ from onebit.deploy.from_run import data_recipe, pack_run, pixel_batches
 from onebit.deploy.inspection import float_bytes
 from onebit.deploy.peers import images_for, ours, torch_contender
 from onebit.deploy.timing import Call, Contender, measure
-from onebit.reports.speed import speed_json
 from onebit.training.checkpoints import load_model
 from onebit.training.sets import load_split
 
@@ -25,8 +24,8 @@ def ship(folder: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None
     """Pack a run into FOLDER/model.onebit, run it and PyTorch on all test images, and time both on one image and one thread.
 
     Returns:
-        {"file", "bytes", "ratio", "images", "same_class", "largest_difference", "signs", "flips", "times"}; times as
-        :func:`onebit.reports.speed.speed_json` has them: ours, the same network in torch, and its float twin in torch.
+        {"file", "bytes", "ratio", "images", "same_class", "largest_difference", "signs", "flips", "timings"}; timings: of ours, of
+        the same network in torch, and of its float twin in torch.
     """
     file = Path(folder) / "model.onebit"
     packed = pack_run(folder)
@@ -42,7 +41,7 @@ def ship(folder: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None
         torch_contender(float_twin(packed.program), name),
     ]
     sizes = {"file": str(file), "bytes": packed.num_bytes, "ratio": float_bytes(packed.program) / packed.num_bytes}
-    return {**sizes, **found.to_dict(), "times": speed_json(measure(rivals, rounds=9), 1)["rows"]}
+    return {**sizes, **found.to_dict(), "timings": measure(rivals, rounds=9)}
 
 
 def _open_network(network: nn.Module, packed: bytes, threads: int) -> Call:
