@@ -12,7 +12,7 @@ from onebit.errors import DataError, OnebitError, UsageError
 from onebit.tracking.layouts import LAYOUTS, find_layout, load_sequences
 from onebit.tracking.layouts.otb_subsets import SUBSETS
 from onebit.tracking.layouts.uav123 import RANGES, place
-from onebit.tracking.sequences import number_of
+from onebit.tracking.sequences import list_frames, number_of
 
 
 def numbers(sequence):
@@ -215,6 +215,13 @@ def test_absent_targets_and_missing_images(tmp_path):
         load_sequences(tmp_path, subset="uav20l")
 
 
+def test_annotations_alone_are_enough_for_scores(tmp_path):
+    write_rows(tmp_path / "anno" / "UAV123" / "truck4_2.txt", straight(685))
+    found = load_sequences(tmp_path)
+    assert (numbers(found.sequences[0])[0], len(found.sequences[0])) == (577, 685)
+    assert "result files can be scored, but no tracker can be run" in found.facts()[1]
+
+
 # --- GOT-10k ---------------------------------------------------------------------------------------------------------
 
 
@@ -332,6 +339,14 @@ def test_a_range_that_the_images_do_not_cover(tmp_path):
     uav_sequence(tmp_path, "truck4_2", straight(685), "truck4", range(1, 1200))
     with pytest.raises(OnebitError, match=r"frame 1200 is missing \(the last is 001199\.jpg, 1261 is wanted\)"):
         load_sequences(tmp_path)
+
+
+def test_names_that_are_not_numbers(tmp_path):
+    for name in ("a_640x480.jpg", "b10_640x480.jpg", "b9_640x480.jpg"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_frames(tmp_path)] == ["a_640x480.jpg", "b9_640x480.jpg", "b10_640x480.jpg"]
+    with pytest.raises(DataError, match=r"\(a_640x480\.jpg, \.\.\.\) are not numbered one by one; frames 1 to 3"):
+        list_frames(tmp_path, 1, 3)
 
 
 def test_a_folder_without_images(tmp_path):

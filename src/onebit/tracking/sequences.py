@@ -100,7 +100,7 @@ def number_of(path: Path) -> int | None:
 def list_frames(folder: Path, first: int | None = None, last: int | None = None) -> tuple[Path, ...]:
     """The images of a folder in the order of their numbers, those numbered ``first`` to ``last`` where these are given.
 
-    Names without numbers are sorted as text. Files that are no images are passed over.
+    Names that are not numbered one by one are sorted as text, with 2 before 10. Files that are no images are passed over.
 
     Raises:
         DataError: when there is no image, two have one number, or a number is missing in between (it is named).
@@ -111,10 +111,14 @@ def list_frames(folder: Path, first: int | None = None, last: int | None = None)
     if not images:
         raise DataError(f"{folder} holds no images ({', '.join(sorted(IMAGE_ENDINGS))})")
     numbers = {path: number for path in images if (number := number_of(path)) is not None}
-    if len(numbers) < len(images):
+    # 0001_640x480.jpg has its number elsewhere: one number for all is none.
+    distinct = len({path.stem for path in images}) == len(images)
+    if len(numbers) < len(images) or (distinct and len(set(numbers.values())) < len(images)):
         if first is not None or last is not None:
-            nameless = min(path.name for path in images if path not in numbers)
-            raise DataError(f"{folder / nameless} has no number in its name; frames {first} to {last} are wanted")
+            raise DataError(
+                f"the images in {folder} ({min(path.name for path in images)}, ...) are not numbered one by one; "
+                f"frames {first} to {last} are wanted"
+            )
         return tuple(sorted(images, key=lambda path: _natural(path.name)))
     images.sort(key=lambda path: (numbers[path], path.name))
     low, high = first if first is not None else numbers[images[0]], last if last is not None else numbers[images[-1]]

@@ -58,10 +58,12 @@ def load(root: Path, subset: str | None) -> SequenceSet:
     if version not in present:
         raise DataError(f"{root / 'anno' / version} does not exist; there is: {', '.join(present) or 'no annotation'}")
     folder = root / "data_seq" / (SLOW if version == SLOW else "UAV123")
-    sequences, missing = [], []
+    sequences, missing, left_out = [], [], []
+    if not folder.is_dir():
+        left_out.append(f"{folder} does not exist: result files can be scored, but no tracker can be run")
     for truth in sorted((root / "anno" / version).glob("*.txt")):
         images, span = place(truth.stem, version)
-        if (folder / images).is_dir():
+        if (folder / images).is_dir() or left_out:
             sequences.append(_sequence(truth, folder / images, span))
         else:
             missing.append(truth.stem)
@@ -69,7 +71,7 @@ def load(root: Path, subset: str | None) -> SequenceSet:
         raise DataError(
             f"{folder / place(missing[0], version)[0]} does not exist: the images of {missing[0]} are missing"
         )
-    return SequenceSet("uav123", root, version, version, tuple(sequences), tuple(missing))
+    return SequenceSet("uav123", root, version, version, tuple(sequences), tuple(missing), tuple(left_out))
 
 
 def place(name: str, version: str = "UAV123") -> tuple[str, tuple[int, int] | None]:
@@ -97,7 +99,9 @@ def _sequence(truth: Path, images: Path, span: tuple[int, int] | None) -> Sequen
     if last - first + 1 != len(written):
         raise DataError(f"{truth} has {len(written)} lines for frames {first} to {last}, which are {last - first + 1}")
     note = f"frames {first} to {last} of the folder {images.name}" if span else ""
-    frames = list_frames(images, first, last)
+    # Scores of result files need no images, and their names are known.
+    named = tuple(images / f"{number:06d}.jpg" for number in range(first, last + 1))
+    frames = list_frames(images, first, last) if images.is_dir() else named
     return Sequence(
         truth.stem, frames, boxes, first_frame_number=first, origin=1, written=written, layout="uav123", note=note
     )
