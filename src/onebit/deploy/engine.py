@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 from ctypes import POINTER, Structure, byref, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_size_t, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,14 +150,15 @@ class Model:
 
 
 class Session:
-    """A model's working memory and threads; one thread at a time may use it."""
+    """A model's working memory and threads; one thread at a time may use it, in the process that made it."""
 
     def __init__(self, engine: ctypes.CDLL, model: c_void_p, threads: int) -> None:
-        self._engine, self._handle = engine, c_void_p()
+        self._engine, self._handle, self.process = engine, c_void_p(), os.getpid()
         _check(engine.onebit_session_create(model, threads, byref(self._handle)))
 
     def __del__(self) -> None:
-        if getattr(self, "_handle", None):
+        # A forked process has a copy of the memory, but none of the threads that would have to be waited for.
+        if getattr(self, "_handle", None) and self.process == os.getpid():
             self._engine.onebit_session_free(self._handle)
 
     def run(self, images: np.ndarray) -> np.ndarray:

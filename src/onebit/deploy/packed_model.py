@@ -145,9 +145,10 @@ class PackedModel:
     def _session(self) -> Session | None:
         if self._model is None:
             return None
-        if not hasattr(self._own, "session"):
-            self._own.session = self._model.session(self.threads)
-        return self._own.session
+        session: Session | None = getattr(self._own, "session", None)
+        if session is None or session.process != os.getpid():
+            session = self._own.session = self._model.session(self.threads)
+        return session
 
     def _bytes(self) -> bytes:
         if isinstance(self._source, bytes):
