@@ -126,11 +126,15 @@ inline void binary_conv_tiles(const BinaryConvCall &call, Part part) {
             const Block block = block_at(index, shape.channels_out, shape.groups);
             const uint32_t *pixel[P];
             I counts[P];
+            counts[0] = load_words(from.start[0] + index * lanes);
             ONEBIT_UNROLL
-            for (int p = 0; p < P; ++p) {
-                pixel[p] = from.pixel[p] + block.group * group_words;
-                counts[p] = load_words(from.start[from.one_class ? 0 : p] + index * lanes);
+            for (int p = 1; p < P; ++p) counts[p] = counts[0];
+            if (!from.one_class) {
+                ONEBIT_UNROLL
+                for (int p = 1; p < P; ++p) counts[p] = load_words(from.start[p] + index * lanes);
             }
+            ONEBIT_UNROLL
+            for (int p = 0; p < P; ++p) pixel[p] = from.pixel[p] + block.group * group_words;
             count_taps<RowKind>(conv, row, counts, pixel, row_step, base_weights + index * block_words);
             const F minus_two = broadcast(-2), scale = load(&conv.scale[index * lanes]), bias = load(&conv.bias[index * lanes]);
             const F minus_two_scale = mul(minus_two, scale);
