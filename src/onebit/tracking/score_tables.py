@@ -27,10 +27,12 @@ def scores_table(scores: Sequence[Scores], data: SequenceSet, records: Records) 
         [one.tracker, *one.headline().values(), one.speed.toolkit, one.speed.fps, _with_reading(one, records)]
         for one in ordered
     ]
-    notes = [
-        "speed_fps: mean over frames of 1/t, as the toolkits have it; frames_per_second: frames by seconds in the tracker; "
-        "with_reading: the same with the reading of images."
-    ]
+    notes = []
+    if any(one.speed.fps for one in scores):
+        notes.append(
+            "speed_fps: mean over frames of 1/t, as the toolkits have it; frames_per_second: frames by seconds in the "
+            "tracker; with_reading: the same with the reading of images."
+        )
     crowds: dict[int, list[str]] = {}
     for one in scores:
         crowds.setdefault(records[one.tracker].get("environment", {}).get("workers", 1), []).append(one.tracker)
