@@ -73,7 +73,8 @@ def contenders(
 def ours(packed: PackedModel, name: str) -> Contender:
     """Our own engine with the kernel of ``packed``."""
     open_it = partial(_open_onebit, write_program(packed.program), packed.kernel)
-    return Contender(f"onebit {packed.kernel}", f"{name}, 1-bit", open_it)
+    bits = "1-bit" if any(op.kind == "binary_conv" for op in packed.program.operations) else "float"
+    return Contender(f"onebit {packed.kernel}", f"{name}, {bits}", open_it)
 
 
 def torch_contender(program: Program, model: str, compiled: bool = False) -> Contender:
