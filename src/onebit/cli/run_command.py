@@ -45,7 +45,8 @@ def run(argv: Sequence[str]) -> None:
 
     rows = [_row(prediction, rank) for prediction in predictions for rank in range(len(prediction["classes"]))]
     columns = ["image", "class", Column("score (%)", ".2f"), Column("ms", ".3f")]
-    print_table(Table(f"{arguments.file}, kernel {packed.kernel}, {packed.threads} thread(s)", columns, rows))
+    title = f"{arguments.file}, kernel {packed.kernel}, threads {packed.threads}"
+    print_table(Table(title, columns, rows))
 
 
 def _row(prediction: dict[str, Any], rank: int) -> tuple[object, ...]:
