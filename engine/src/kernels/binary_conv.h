@@ -210,11 +210,16 @@ inline void binary_conv(const BinaryConvCall &call, Part part) {
     const BinaryConv &conv = *call.conv;
     if (conv.terms > 1 || call.input_scale.data) return binary_conv_terms<wide_tile>(call, part);
     const Row row = row_of(conv);
-    if (conv.shape.channels_in / conv.shape.groups % 2 == 1) {
-        if (conv.merged && conv.row_words == 4) return binary_conv_width<MergedRow<1, 1>, false>(call, part);
-        if (conv.merged && conv.row_words == 5) return binary_conv_width<MergedRow<1, 2>, false>(call, part);
-        return binary_conv_width<AnyRow, false>(call, part);
-    }
+    const bool even = conv.shape.channels_in / conv.shape.groups % 2 == 0;
+    if (conv.merged) switch (row.words * 4 + row.middle) {
+            case 1 * 4 + 1: return even ? binary_conv_width<MergedRow<1, 1>, true>(call, part) : binary_conv_width<MergedRow<1, 1>, false>(call, part);
+            case 1 * 4 + 2: return even ? binary_conv_width<MergedRow<1, 2>, true>(call, part) : binary_conv_width<MergedRow<1, 2>, false>(call, part);
+            case 2 * 4 + 2: if (even) return binary_conv_width<MergedRow<2, 2>, true>(call, part); break;
+            case 3 * 4 + 1: if (even) return binary_conv_width<MergedRow<3, 1>, true>(call, part); break;
+            case 5 * 4 + 1: if (even) return binary_conv_width<MergedRow<5, 1>, true>(call, part); break;
+            default: break;
+        }
+    if (!even) return binary_conv_width<AnyRow, false>(call, part);
     if (row.runs > 1) return binary_conv_width<AnyRow, true>(call, part);
     switch (conv.row_words) {
         case 3: return binary_conv_width<WholeRow<3>, true>(call, part);

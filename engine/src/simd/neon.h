@@ -3,6 +3,7 @@
 
 #include <arm_neon.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -137,6 +138,34 @@ ONEBIT_INLINE I count_differences(const I &sum, const I &weights, const uint32_t
         const uint8x16_t bytes = vcntq_u8(vreinterpretq_u8_s32(veorq_s32(word.part[i], weights.part[i])));
         return vreinterpretq_s32_u32(vpadalq_u16(vreinterpretq_u32_s32(sum.part[i]), vpaddlq_u8(bytes)));
     });
+}
+// count_differences over a run of words, for binary_conv.h: bytes take up to 31 counts of at most 8 before they are added to 32-bit lanes.
+#define ONEBIT_OWN_COUNT_RUN
+template <int N, int P>
+ONEBIT_INLINE void count_run(I (&counts)[P], const uint32_t *const (&pixel)[P], ptrdiff_t offset, const uint32_t *weights, int words) {
+    const int n = N ? N : words;
+    for (int k = 0; k < n;) {
+        uint8x16_t bytes[P][4];
+        ONEBIT_UNROLL
+        for (int p = 0; p < P; ++p)
+            ONEBIT_UNROLL
+            for (int i = 0; i < 4; ++i) bytes[p][i] = vdupq_n_u8(0);
+        for (const int end = n - k < 31 ? n : k + 31; k < end; ++k) {
+            const I w = load_words(weights + k * 16);
+            ONEBIT_UNROLL
+            for (int p = 0; p < P; ++p) {
+                const int32x4_t x = vreinterpretq_s32_u32(vld1q_dup_u32(pixel[p] + offset + k));
+                ONEBIT_UNROLL
+                for (int i = 0; i < 4; ++i)
+                    bytes[p][i] = vaddq_u8(bytes[p][i], vcntq_u8(vreinterpretq_u8_s32(veorq_s32(x, w.part[i]))));
+            }
+        }
+        ONEBIT_UNROLL
+        for (int p = 0; p < P; ++p)
+            ONEBIT_UNROLL
+            for (int i = 0; i < 4; ++i)
+                counts[p].part[i] = vreinterpretq_s32_u32(vpadalq_u16(vreinterpretq_u32_s32(counts[p].part[i]), vpaddlq_u8(bytes[p][i])));
+    }
 }
 ONEBIT_INLINE I dot_pairs(const I &sum, const I &weights, const I &x) {
     return each_integer([&](int i) {
