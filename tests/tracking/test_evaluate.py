@@ -63,7 +63,7 @@ def test_a_perfect_tracker_is_scored_as_one(tmp_path, data):
     np.testing.assert_array_equal(read_result(tmp_path / "T", data.sequences[0]).boxes[0], data.sequences[0].truth)
     record = json.loads((tmp_path / "T" / RECORD).read_text())
     assert record["settings"] == {"tracker": "bright", "repetitions": 1}
-    assert record["sequences"]["Up"].keys() == {"frames", "first_box", "seconds", "reading_seconds"}
+    assert record["sequences"]["Up"].keys() == {"frames", "first_box", "seconds", "reading_seconds", "workers"}
 
 
 def test_it_goes_on_where_it_stopped(tmp_path, data):

@@ -107,7 +107,7 @@ def run_tracker(
     left = [sequence for sequence in data.sequences if sequence.name not in done]
     if len(left) < len(data):
         say(f"{len(data) - len(left)} of {len(data)} sequences are finished already")
-    record = {"settings": settings, "environment": _environment(workers, threads), "sequences": done}
+    record = {"settings": settings, "environment": _environment(threads), "sequences": done}
     failed: list[str] = []
     for number, (sequence, outcome) in enumerate(_tracks(left, make, workers, threads, repetitions), start=1):
         if isinstance(outcome, OnebitError):
@@ -116,7 +116,8 @@ def run_tracker(
             continue
         write_result(folder, sequence, [one.boxes for one in outcome], [one.times for one in outcome])
         seconds, reading = sum(one.times.sum() for one in outcome), sum(one.reading for one in outcome)
-        done[sequence.name] = {**_identity(sequence), "seconds": float(seconds), "reading_seconds": float(reading)}
+        spent = {"seconds": float(seconds), "reading_seconds": float(reading), "workers": min(workers, len(left))}
+        done[sequence.name] = {**_identity(sequence), **spent}
         write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
         fps = len(sequence) * repetitions / max(seconds, 1e-12)
         say(f"{number}/{len(left)} {sequence.name}: {len(sequence)} frames, {fps:.1f} frames/s")
@@ -173,10 +174,10 @@ def _identity(sequence: Sequence) -> dict[str, Any]:
     return {"frames": len(sequence), "first_box": sequence.truth[0].tolist()}
 
 
-def _environment(workers: int, threads: int) -> dict[str, Any]:
+def _environment(threads: int) -> dict[str, Any]:
     from onebit.training.environment import processor_name
 
-    return {"processor": processor_name(), "workers": workers, "threads": threads, "image_reading": "not in the times"}
+    return {"processor": processor_name(), "threads": threads}
 
 
 Outcome = list[Track] | OnebitError

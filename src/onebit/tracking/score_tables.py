@@ -35,7 +35,10 @@ def scores_table(scores: Sequence[Scores], data: SequenceSet, records: Records) 
         )
     crowds: dict[int, list[str]] = {}
     for one in scores:
-        crowds.setdefault(records[one.tracker].get("environment", {}).get("workers", 1), []).append(one.tracker)
+        known = records[one.tracker].get("sequences", {})
+        crowds.setdefault(
+            max((known[name]["workers"] for name in one.sequences if name in known), default=1), []
+        ).append(one.tracker)
     notes += [
         f"Run by {count} processes at once, which slow each other: {', '.join(names)}; measure speed with --workers 1."
         for count, names in sorted(crowds.items())
