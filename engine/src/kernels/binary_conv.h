@@ -74,9 +74,14 @@ struct AnyRow {
 template <class RowKind, int P>
 ONEBIT_INLINE void count_taps(const BinaryConv &conv, const Row &row, I (&counts)[P], const uint32_t *const (&pixel)[P], ptrdiff_t row_step,
                               const uint32_t *weights) {
+    const uint32_t *first[P];
+    ONEBIT_UNROLL
+    for (int p = 0; p < P; ++p) first[p] = pixel[p];
     for (int r = 0; r < conv.shape.kernel_h; ++r) {
-        RowKind::count(row, counts, pixel, r * row_step, weights);
+        RowKind::count(row, counts, first, 0, weights);
         weights += conv.row_words * lanes;
+        ONEBIT_UNROLL
+        for (int p = 0; p < P; ++p) first[p] += row_step;
     }
 }
 
