@@ -22,7 +22,7 @@ if sys.platform == "win32":
     COMPILE, LINK = ["/std:c++17", "/O2", "/fp:precise"], []
 else:
     COMPILE = ["-std=c++17", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-pthread", "-g0"]
-    LINK = ["-pthread"]
+    LINK = ["-pthread", *(["-Wl,-s"] if sys.platform == "linux" else [])]
 
 
 class BuildEngine(build_ext):
