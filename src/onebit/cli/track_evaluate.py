@@ -74,6 +74,8 @@ class Arguments(DataArguments):
     """Threads of each process."""
     repetitions: int = 1
     """Runs of each sequence, for trackers that draw random numbers (GOT-10k)."""
+    seed: int = 0
+    """For opencv-mil, which draws random numbers."""
     device: str = "cpu"
     """Where the network runs: cpu, cuda, cuda:1 ..."""
     overwrite: bool = False
@@ -122,7 +124,7 @@ def _results(arguments: Arguments, data: SequenceSet) -> tuple[str, Path]:
     from onebit.tracking.results import results_folder
 
     assert arguments.tracker is not None
-    tracker = named_tracker(arguments.tracker, arguments.name, arguments.device)
+    tracker = named_tracker(arguments.tracker, arguments.name, arguments.device, arguments.seed)
     folder = results_folder(arguments.results, data, tracker.name)
     run_tracker(
         data,

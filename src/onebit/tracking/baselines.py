@@ -49,20 +49,22 @@ class FirstBox:
 class OpenCVMil:
     """OpenCV's ``TrackerMIL``, online boosting of image patches; whole pixels, no scale.
 
-    B. Babenko, M.-H. Yang, S. Belongie, "Visual tracking with online multiple instance learning", CVPR 2009. OpenCV draws its
-    features from the clock, so that no two runs are the same: score several.
+    B. Babenko, M.-H. Yang, S. Belongie, "Visual tracking with online multiple instance learning", CVPR 2009. It draws
+    random numbers from ``seed``, and from a generator inside OpenCV that goes on from one ``init`` to the next: a result also
+    depends on what the process tracked before. Score several seeds.
 
     Raises:
         UsageError: when OpenCV is not installed, or has no such tracker.
     """
 
-    def __init__(self) -> None:
-        self._cv2 = load_cv2()
+    def __init__(self, seed: int = 0) -> None:
+        self._cv2, self._seed = load_cv2(), seed
         if not hasattr(self._cv2, "TrackerMIL"):
             version = self._cv2.__version__
             raise UsageError(f"OpenCV {version} has no TrackerMIL; install opencv-python-headless 4.10 or newer")
 
     def init(self, image: Image, box: ArrayLike) -> None:
+        self._cv2.setRNGSeed(self._seed)
         self._tracker = self._cv2.TrackerMIL.create()
         x, y, w, h = (round(float(value)) for value in as_boxes(box))
         self._tracker.init(_bgr(image), (x, y, max(w, 1), max(h, 1)))

@@ -10,7 +10,7 @@ from typing import Any
 
 from onebit.errors import UsageError
 from onebit.files import checksum
-from onebit.tracking.baselines import BASELINES, Tracker
+from onebit.tracking.baselines import BASELINES, OpenCVMil, Tracker
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class NamedTracker:
     settings: dict[str, Any]
 
 
-def named_tracker(source: str, name: str | None = None, device: str = "cpu") -> NamedTracker:
+def named_tracker(source: str, name: str | None = None, device: str = "cpu", seed: int = 0) -> NamedTracker:
     """A baseline, or the tracker of a run folder, a checkpoint or published weights, not loaded yet.
 
-    Without ``name`` it is called as the baseline, the run folder, or the file without its ending.
+    ``seed`` is for opencv-mil, which alone draws random numbers. Without ``name`` a tracker is called as the baseline, the run folder, or the file without its ending.
 
     Raises:
         UsageError: for a name that cannot be a folder's, or a source that is neither a baseline nor there.
@@ -38,6 +38,8 @@ def named_tracker(source: str, name: str | None = None, device: str = "cpu") -> 
     called = name or _name(source)
     if not called or called[0] == "." or Path(called).name != called:
         raise UsageError(f"{called!r} cannot name a folder of results; give another with --name")
+    if source == "opencv-mil":
+        return NamedTracker(called, partial(OpenCVMil, seed), {"tracker": source, "seed": seed})
     if source in BASELINES:
         return NamedTracker(called, BASELINES[source], {"tracker": source})
     from onebit.tracking.load import load_tracker
