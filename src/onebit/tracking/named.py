@@ -29,7 +29,8 @@ class NamedTracker:
 def named_tracker(source: str, name: str | None = None, device: str = "cpu", seed: int = 0) -> NamedTracker:
     """A baseline, or the tracker of a run folder, a checkpoint or published weights, not loaded yet.
 
-    ``seed`` is for opencv-mil, which alone draws random numbers. Without ``name`` a tracker is called as the baseline, the run folder, or the file without its ending.
+    ``seed`` is for opencv-mil, which alone draws random numbers. Without ``name`` a tracker is called as the baseline, the run
+    folder, or the file without its ending.
 
     Raises:
         UsageError: for a name that cannot be a folder's, or a source that is neither a baseline nor there.
