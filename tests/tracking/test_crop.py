@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("cv2")
-
 from onebit.errors import UsageError
 from onebit.tracking.crop import context_side, crop_and_resize, crop_square, mean_colour, search_side
 from onebit.tracking.images import as_rgb
+
+pytest.importorskip("cv2")
 
 FILL = np.array([7, 250, 99], np.uint8)
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-pytest.importorskip("cv2")
-
 from onebit import create_model
 from onebit.errors import UsageError
 from onebit.models.siamfc import SiamFC
 from onebit.tracking.tracker import SiamTracker, TrackerSettings
+
+pytest.importorskip("cv2")
 
 STEP = 8 / 16 / 255
 
