@@ -61,6 +61,9 @@ def test_nothing_known_is_told_with_what_is(tmp_path):
     assert all(f"{name}: " in str(caught.value) for name in LAYOUTS)
     with pytest.raises(DataError, match="does not exist"):
         load_sequences(tmp_path / "nowhere")
+    otb_sequence(tmp_path / "benchmarks" / "otb", "Ball", straight(3))
+    with pytest.raises(DataError, match=r"but \S+otb has the layout otb: name that folder"):
+        load_sequences(tmp_path / "benchmarks")
 
 
 # --- OTB -------------------------------------------------------------------------------------------------------------

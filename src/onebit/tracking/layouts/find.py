@@ -32,6 +32,12 @@ def find_layout(root: str | os.PathLike[str]) -> str:
         if looks_like(root):
             return name
     held = ", ".join(sorted(path.name + "/" * path.is_dir() for path in root.iterdir())[:6]) or "nothing"
+    for child in sorted(path for path in root.iterdir() if path.is_dir()):
+        for name, (_, looks_like, _) in LAYOUTS.items():
+            if looks_like(child):
+                raise DataError(
+                    f"{root} has no layout of sequences itself, but {child} has the layout {name}: name that folder"
+                )
     known = "; ".join(f"{name}: {looks}" for name, (looks, _, _) in LAYOUTS.items())
     raise DataError(f"{root} has no layout of sequences that is known: it holds {held}. Known are {known}")
 
