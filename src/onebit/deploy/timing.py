@@ -52,7 +52,7 @@ class Timing:
         return np.array(self.rounds) / np.array(base.rounds)
 
 
-def measure(contenders: Sequence[Contender], threads: int = 1, rounds: int = 15, seconds: float = 0.02) -> list[Timing]:
+def measure(contenders: Sequence[Contender], threads: int = 1, rounds: int = 15, seconds: float = 0.03) -> list[Timing]:
     """Time all contenders in turn, ``rounds`` times, after a warm-up.
 
     With one thread all share this process and its processor time is what counts, which other work on the machine hardly
@@ -137,9 +137,14 @@ def _serve(pipe: Connection, contender: Contender, threads: int) -> None:
 
 
 def _seconds(call: Call, count: int, clock: Callable[[], float]) -> float:
-    """Of one inference, the mean of ``count`` after one that brings the caches back."""
+    """Of one inference, after one that brings the caches back: the median of up to 9 groups of calls, ``count`` in all."""
     call()
-    start = clock()
-    for _ in range(count):
-        call()
-    return (clock() - start) / count
+    groups = min(count, 9)
+    size = count // groups
+    taken = []
+    for _ in range(groups):
+        start = clock()
+        for _ in range(size):
+            call()
+        taken.append((clock() - start) / size)
+    return float(np.median(taken))
