@@ -199,12 +199,14 @@ def compared(what: str, mine: Timing, peer: Timing, threads: int, target: float 
 def run_group(group: Group, threads: int, rounds: int) -> tuple[list[tuple[Any, ...]], dict[str, Timing]]:
     timings = measure(list(group.contenders.values()), threads, rounds)
     found = dict(zip(group.contenders, timings, strict=True))
-    rows = [compared(t.what, found[t.ours], found[t.peer], threads, t.times) for t in group.targets]
-    paired = {(t.ours, t.peer) for t in group.targets}
-    first = next(iter(found))
-    for label, timing in found.items():
-        if label != first and (first, label) not in paired:
-            rows.append(compared(group.name, found[first], timing, threads, None))
+    targets = {(target.ours, target.peer): target for target in group.targets}
+    rows = []
+    for mine, timing in found.items():
+        for peer, other in found.items():
+            if timing.engine.startswith("onebit") and not other.engine.startswith("onebit"):
+                target = targets.get((mine, peer))
+                what = target.what if target else group.name
+                rows.append(compared(what, timing, other, threads, target.times if target else None))
     return rows, found
 
 
