@@ -64,12 +64,12 @@ def test_evaluation_is_the_packed_terms_in_every_binary_layer(tracker, binary_me
     network = make(tracker, binary_method)
     network(pair())
     layers = layers_of(network.eval())
-    assert [name for name in layers] == [f"backbone.conv{i}.0" for i in (2, 3, 4, 5)]
+    assert list(layers) == [f"backbone.conv{i}.0" for i in (2, 3, 4, 5)]
     for name, (x, y) in outputs(network, layers, pair()).items():
         layer = layers[name]
         assert torch.equal(y, response(layer, x)), name
         bits = hard_sign(x)
-        assert bool((bits == 1).any()) and bool((bits == -1).any()), f"the sign before {name} is constant"
+        assert set(bits.unique().tolist()) == {-1, 1}, f"the sign before {name} is constant"
 
 
 def test_state_survives_a_file_and_copies_stand_alone(tracker, method):

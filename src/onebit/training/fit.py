@@ -67,8 +67,10 @@ class Fit:
         theirs = self.joint.groups() if self.joint is not None else []
         self.wrapped, self.optimizer = fabric.setup(model, make_optimizer(model, recipe.optimizer, theirs))
         # Under mixed precision Fabric lets only fabric.backward() through the wrapper's output, but _probe() needs autograd.grad:
-        # the loss is built on the output of the network inside.
+        # the loss is built on the output of the network inside, and the wrapper gets an alias of it (a network that answers in
+        # float32 of its own accord would else have its very output marked).
         self.output = FeatureMaps(model, [""])
+        self._alias = model.register_forward_hook(lambda module, inputs, output: output.view_as(output))
         with_matrix = any(group["name"] == "matrix" for group in self.optimizer.param_groups)
         self.alternates = recipe.training.strict_alternation and with_matrix
         # float16 on CUDA scales the loss, and the scale is part of the state.
@@ -83,6 +85,7 @@ class Fit:
             return self._run()
         finally:
             self.output.close()
+            self._alias.remove()
             if self.guidance is not None:
                 self.guidance.close()
 
