@@ -175,3 +175,16 @@ def test_sizes_that_do_not_fit_name_the_operation():
         match=r"operation \d+ \((add|max_pool|flatten|binary_conv|average_pool)\) cannot take maps of .* 8 x 8 pixels",
     ):
         run_program(everything(), torch.zeros(1, 3, 8, 8))
+
+
+def test_rounded_up_poolings_of_maps_smaller_than_the_window():
+    for kind, flags in (("max_pool", 1), ("average_pool", 1), ("average_pool", 3)):
+        op = Operation(kind, (0,), {}, (2, 3), (2, 2), channels=19, flags=flags)
+        program = Program((Operation("input", channels=19), op))
+        x = X[:, :, :1, :2].clone()
+        expected = F.max_pool2d(x, (2, 3), 2, ceil_mode=True) if kind == "max_pool" else None
+        if expected is None:
+            expected = F.avg_pool2d(x, (2, 3), 2, ceil_mode=True, count_include_pad=flags == 3)
+        answer = run_program(program, x)
+        torch.testing.assert_close(answer, expected)
+        assert load(write_program(program))(x).equal(answer[:, :, 0, 0])

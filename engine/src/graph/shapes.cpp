@@ -7,7 +7,7 @@ namespace {
 
 int window_count(int size, int kernel, int stride, int pad, int dilation, bool ceil) {
     const int room = size + 2 * pad - dilation * (kernel - 1) - 1;
-    if (room < 0) return 0;
+    if (room < 0 && !(ceil && room + stride > 0)) return 0;  // rounded up, one window may reach over a map smaller than itself
     int count = (room + (ceil ? stride - 1 : 0)) / stride + 1;
     if (ceil && (count - 1) * stride >= size + pad) --count;  // a window has to start inside the map or its left padding
     return count;

@@ -115,7 +115,7 @@ def _windows(op: Operation, x: Tensor, ceil: bool = False) -> tuple[Tensor, Tens
     ):
         reach = dilation * (kernel - 1) + 1
         room = size + 2 * padding - reach
-        if room < 0:
+        if room < 0 and not (ceil and room + stride > 0):
             raise _DoesNotFitError(f"the kernel reaches over {reach} pixels")
         count = (room + (stride - 1 if ceil else 0)) // stride + 1
         if ceil and (count - 1) * stride >= size + padding:
