@@ -156,6 +156,16 @@ def test_bench_a_model_by_name(onebit: Callable) -> None:
     assert "milliseconds an image" in Path("t.svg").read_text()
 
 
+def test_bench_shows_where_the_time_goes(onebit: Callable, packed: Path) -> None:
+    done = onebit("bench", packed, "--against", "none", "--rounds", 2, "--profile")
+    assert done.status == 0, done.err
+    assert "steps, kernel" in done.out
+    assert "all" in done.out
+    if package.load(packed).kernel != "python":
+        assert "binary_conv" in done.out
+    assert "leave one of them out" in onebit("bench", packed, "--profile", "--json").error
+
+
 def test_bench_with_two_threads_takes_processes(process: Callable, packed: Path) -> None:
     done = process("bench", packed, "--against", "torch", "--threads", 2, "--rounds", 2, "--json")
     assert done.status == 0, done.err

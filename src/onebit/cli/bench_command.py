@@ -15,6 +15,7 @@ from onebit.errors import UsageError
 
 if TYPE_CHECKING:
     from onebit.deploy.packed_model import PackedModel
+    from onebit.reports import Table
 
 
 @dataclass
@@ -49,6 +50,8 @@ class Arguments:
     """Force our kernel: avx512, avx2, neon, portable, reference."""
     rounds: int = 15
     """How often every engine has its turn."""
+    profile: bool = False
+    """Also print where our engine's time goes, step by step."""
     json: bool = False
     """Print the times as JSON."""
     csv: Path | None = None
@@ -65,6 +68,8 @@ def run(argv: Sequence[str]) -> None:
     from onebit.reports.reproduction import figure_kind
     from onebit.reports.speed import speed_figure, speed_json, speed_table
 
+    if arguments.profile and arguments.json:
+        raise UsageError("--profile prints a second table, --json one object; leave one of them out")
     kind = figure_kind(arguments.figure) if arguments.figure is not None else ""
     wanted = installed_peers() if arguments.against is None else arguments.against.split(",")
     packed = _packed(arguments)
@@ -82,6 +87,16 @@ def run(argv: Sequence[str]) -> None:
         print_json(speed_json(timings, arguments.threads))
     else:
         print_table(table)
+    if arguments.profile:
+        print_table(_profile(packed, arguments))
+
+
+def _profile(packed: PackedModel, arguments: Arguments) -> Table:
+    from onebit.deploy.peers import images_for
+    from onebit.reports.speed import profile_table
+
+    model = packed.using(kernel=arguments.kernel, threads=arguments.threads)
+    return profile_table(model.profile(images_for(model.program), 10 * arguments.rounds), model.kernel)
 
 
 def _packed(arguments: Arguments) -> PackedModel:

@@ -47,6 +47,36 @@ def speed_figure(timings: Sequence[Timing], kind: str) -> bytes:
         return figure_bytes(bars([row[:6] for row in _rows(timings)]), kind)
 
 
+class Step(Protocol):
+    """What the engine tells about one step: an operation with everything that is fused into it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def macs(self) -> int: ...
+    @property
+    def weight_bits(self) -> int: ...
+    @property
+    def runs(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+def profile_table(steps: Sequence[Step], kernel: str) -> Table:
+    """Where an engine's time goes, step by step."""
+    spent = [step.seconds / step.runs for step in steps]
+    whole = sum(spent) or 1.0
+    rows: list[tuple[object, ...]] = []
+    for step, seconds in zip(steps, spent, strict=True):
+        rate = step.macs / seconds / 1e9 if step.macs and seconds else None
+        rows.append(
+            (step.name, step.weight_bits or None, step.macs or None, 1e6 * seconds, 100 * seconds / whole, rate)
+        )
+    rows.append(("all", None, sum(step.macs for step in steps), 1e6 * sum(spent), 100.0 if steps else None, None))
+    figures = (Column("MACs", ","), Column("us", ",.1f"), Column("share (%)", ".1f"), Column("1e9 MAC/s", ",.0f"))
+    return Table(f"steps, kernel {kernel}", ["step", "bits", *figures], rows)
+
+
 def _rows(timings: Sequence[Timing]) -> list[tuple[Any, ...]]:
     rows = []
     for timing in timings:
