@@ -107,9 +107,11 @@ def test_results_on_other_frames_are_not_taken_for_finished(tmp_path, data):
 def test_a_damaged_record_is_named(tmp_path, data):
     folder = tmp_path / "T"
     run_tracker(data, FirstBox, folder, {})
-    (folder / RECORD).write_text("{")
-    with pytest.raises(DataError, match=r"evaluation\.json is damaged"):
-        run_tracker(data, FirstBox, folder, {})
+    good = (folder / RECORD).read_text()
+    for text in ("{", "[]", "{}", '{"settings": {}, "sequences": []}', good.replace('"seconds"', '"time"')):
+        (folder / RECORD).write_text(text)
+        with pytest.raises(DataError, match=r"evaluation\.json is damaged"):
+            run_tracker(data, FirstBox, folder, {})
     assert read_record(tmp_path) == {}
 
 

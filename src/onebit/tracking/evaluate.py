@@ -137,9 +137,11 @@ def read_record(folder: Path) -> dict[str, Any]:
         return {}
     try:
         record = json.loads(path.read_text("utf-8"))
-        if not isinstance(record["settings"], dict) or not isinstance(record["sequences"], dict):
-            raise TypeError("settings and sequences have to be tables")
-    except (ValueError, KeyError, TypeError) as error:
+        if not isinstance(record["settings"], dict):
+            raise TypeError("settings are no table")
+        for one in record["sequences"].values():
+            _ = one["first_box"], [one[key] + 0 for key in ("frames", "seconds", "reading_seconds", "workers")]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is damaged ({error!r}); remove it with its folder, or use --overwrite") from error
     return record
 
