@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-from ctypes import POINTER, Structure, byref, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_size_t, c_void_p
+from ctypes import POINTER, Structure, byref, c_char_p, c_double, c_int, c_int32, c_int64, c_size_t, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from onebit import __version__
 from onebit.errors import OnebitError, PackedFileError, UsageError
 
 _ERRORS: dict[int, type[OnebitError]] = {1: UsageError, 2: PackedFileError, 3: UsageError, 4: UsageError}
-_TYPES = {"float32": 0, "uint8": 1}
+_TYPES = {np.dtype(np.float32): 0, np.dtype(np.uint8): 1}
 
 
 class _Images(Structure):
@@ -66,7 +66,7 @@ _SIGNATURES = {
     "onebit_session_create": (c_int, (c_void_p, c_int, POINTER(c_void_p))),
     "onebit_session_free": (None, (c_void_p,)),
     "onebit_session_shape": (c_int, (c_void_p, c_int64, c_int64, POINTER(c_int64))),
-    "onebit_session_run": (c_int, (c_void_p, POINTER(_Images), POINTER(c_float), c_size_t)),
+    "onebit_session_run": (c_int, (c_void_p, POINTER(_Images), c_void_p, c_size_t)),
     "onebit_session_profile": (c_int, (c_void_p, c_int)),
     "onebit_session_steps": (c_int, (c_void_p,)),
     "onebit_session_step": (c_int, (c_void_p, c_int, POINTER(_Step))),
@@ -169,7 +169,7 @@ class Session:
         output = np.empty((batch, *shape), np.float32)
         given = _Images(
             images.ctypes.data,
-            _TYPES[images.dtype.name],
+            _TYPES[images.dtype],
             batch,
             channels,
             height,
@@ -178,8 +178,7 @@ class Session:
         )
         if not output.size:
             return output
-        place = output.ctypes.data_as(POINTER(c_float))
-        _check(self._engine.onebit_session_run(self._handle, byref(given), place, output.size))
+        _check(self._engine.onebit_session_run(self._handle, byref(given), output.ctypes.data, output.size))
         return output
 
     def profile(self, on: bool) -> None:

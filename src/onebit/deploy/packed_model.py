@@ -24,6 +24,8 @@ from onebit.errors import PackedFileError, UsageError, unknown_name
 
 #: the kernel that is no part of the engine: docs/file-format.md followed in torch, slowly
 PYTHON = "python"
+# Not by name: numpy takes longer to spell a type's name than the engine takes for a small network.
+_TYPES = (torch.float32, torch.uint8, np.dtype(np.float32), np.dtype(np.uint8))
 
 
 class PackedModel:
@@ -202,12 +204,10 @@ def _as_array(images: Tensor | np.ndarray) -> np.ndarray:
     if isinstance(images, Tensor):
         if images.device.type != "cpu" or images.layout != torch.strided:
             raise UsageError(f"a packed network runs on the CPU; got a tensor on {images.device}, give images.cpu()")
-        kind = str(images.dtype).removeprefix("torch.")
-    elif isinstance(images, np.ndarray):
-        kind = images.dtype.name if images.dtype.isnative else str(images.dtype)
-    else:
+    elif not isinstance(images, np.ndarray):
         raise UsageError(f"images are a tensor or a numpy array, got {type(images).__name__}")
-    if kind not in ("float32", "uint8"):
+    if images.dtype not in _TYPES:
+        kind = str(images.dtype).removeprefix("torch.")
         raise UsageError(f"images are float32 (normalised as in training) or uint8 (pixels), got {kind}")
     if images.ndim != 4 or 0 in images.shape[1:]:
         raise UsageError(f"images are (N, channels, height, width), got {tuple(images.shape)}")
