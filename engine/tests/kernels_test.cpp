@@ -210,12 +210,10 @@ std::vector<uint8_t> random_bytes(Random &random, size_t count) {
     return bytes;
 }
 
-void test_binary_conv(Case &test) {
+void compare_binary_conv(Case &test, const ConvShape &s, int height, int width) {
     Random &random = test.random;
-    int height, width;
     BinaryConv conv;
-    conv.shape = pick_shape(random, &height, &width, true, 600);
-    const ConvShape &s = conv.shape;
+    conv.shape = s;
     conv.bases = random.chance(75) ? 1 : random.pick(2, 5);
     conv.terms = random.chance(75) ? conv.bases : random.pick(1, 9);
     const size_t weights = size_t(conv.bases) * s.channels_out * s.kernel_h * s.kernel_w * (s.channels_in / s.groups);
@@ -254,6 +252,29 @@ void test_binary_conv(Case &test) {
         call.epilogue = epilogue;
         kernels.binary_conv(call, part);
     });
+}
+
+void test_binary_conv(Case &test) {
+    int height, width;
+    const ConvShape shape = pick_shape(test.random, &height, &width, true, 600);
+    compare_binary_conv(test, shape, height, width);
+}
+
+// Where kernels leave their usual ways: rows longer than they take at once, sums beyond 16 bits and just below, kernels that reach far.
+void test_large_binary_convs(Case &test) {
+    const auto shape = [](int channels_in, int channels_out, int kernel, int stride, int dilation) {
+        ConvShape s;
+        s.channels_in = channels_in, s.channels_out = channels_out;
+        s.kernel_h = s.kernel_w = kernel, s.stride_h = s.stride_w = stride, s.dilation_h = s.dilation_w = dilation;
+        s.pad_h = s.pad_w = kernel / 2 * dilation;
+        return s;
+    };
+    compare_binary_conv(test, shape(16, 20, 3, 1, 1), 3, 300);
+    compare_binary_conv(test, shape(41, 41, 3, 1, 1), 2, 130);
+    compare_binary_conv(test, shape(40, 33, 1, 7, 1), 3, 600);
+    compare_binary_conv(test, shape(7280, 5, 3, 1, 1), 2, 2);
+    compare_binary_conv(test, shape(8192, 3, 3, 1, 1), 2, 2);
+    compare_binary_conv(test, shape(64, 17, 5, 1, 40), 6, 6);
 }
 
 void test_conv(Case &test) {
@@ -415,6 +436,9 @@ int main(int count, char **arguments) {
     for (const char *const *name = kernel_names(); *name; ++name, ++merged_names) {
         const Kernels *tested = find_kernels(*name);
         CHECK(tested && tested->name == std::string(*name), "%s is listed but not found", *name);
+        Random large(seed);
+        Case test_large{*tested, *reference, large, ""};
+        test_large_binary_convs(test_large);
         for (int i = 0; i < cases; ++i) {
             Random random(seed + unsigned(i));
             Case test{*tested, *reference, random, ""};
