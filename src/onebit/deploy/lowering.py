@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, nn
 
+from onebit.deploy.call import Call, NotPackableError
 from onebit.deploy.folding import Draft
-from onebit.deploy.rules import REMEDIES, RULES, Call, NotPackableError, binary_layer
+from onebit.deploy.layer_rules import binary_layer
+from onebit.deploy.rules import REMEDIES, RULES
 from onebit.errors import UsageError
 from onebit.graph import Graph, Node, bare_module
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from onebit.deploy.call import NotPackableError
 from onebit.deploy.file import write_program
 from onebit.deploy.folding import Draft, write_out
+from onebit.deploy.layer_rules import lower_layer
 from onebit.deploy.packed_model import PackedModel
-from onebit.deploy.rules import NotPackableError, lower_layer
 from onebit.errors import UsageError
 from onebit.nn import BinaryConv2d, BinaryLayer
 

@@ -2,128 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import reduce
-from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from onebit.deploy.folding import Draft, Geometry, make_binary_conv, make_conv
-from onebit.deploy.program import CEIL_MODE, COUNT_PADDING, MOST_TERMS, Pair
-from onebit.graph import Node
-from onebit.nn import BinaryLayer
+from onebit.deploy.call import Call, NotPackableError, affine, as_pair, per_channel
+from onebit.deploy.folding import Draft, Geometry, make_conv
+from onebit.deploy.program import CEIL_MODE, COUNT_PADDING, Pair
 
-LARGEST = float(np.finfo(np.float32).max)
-
-
-class NotPackableError(Exception):
-    """Why an operation cannot be packed, and what to do."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """An operation of the captured graph with what it reads."""
-
-    node: Node
-    #: drafts of the inputs that depend on the image, in order
-    inputs: tuple[Draft, ...]
-    #: parameters, buffers and views of them that it reads beside these, in order
-    constants: tuple[np.ndarray, ...]
-    #: channels, height and width of its result
-    shape: tuple[int, int, int]
-    #: whether nobody else reads the first input, so that this operation may be folded into it
-    folds: bool
-
-    @property
-    def x(self) -> Draft:
-        """The one input of an operation that has one."""
-        if len(self.inputs) != 1:
-            raise NotPackableError(f"it reads {len(self.inputs)} maps that depend on the image; one is packed")
-        return self.inputs[0]
-
-    def argument(self, name: str, default: Any = None) -> Any:
-        return self.node.arguments.get(name, default)
-
-    def tensors(self) -> Mapping[str, np.ndarray]:
-        """Its parameters by the names of torch's arguments."""
-        names = list(self.node.operands)[1:]
-        if len(self.inputs) != 1 or len(names) != len(self.constants):
-            raise NotPackableError(
-                "its weight depends on the image or is used for two purposes; make it a parameter of its own"
-            )
-        return dict(zip(names, self.constants, strict=True))
-
-    def draft(self, kind: str, **fields: Any) -> Draft:
-        """An operation that keeps its input's path of computation: one input, this node's path and shape."""
-        return Draft(kind, (self.x,), self.shape, self.node.path, **fields)
-
-
-def affine(call: Call, scale: np.ndarray, bias: np.ndarray) -> Draft:
-    """``x * scale + bias`` per channel: folded into what made x, or an operation of its own."""
-    channels = call.x.shape[0]
-    scale, bias = (np.broadcast_to(values, channels).astype(np.float64) for values in (scale, bias))
-    if call.folds and call.x.takes_affine:
-        call.x.fold(scale, bias)
-        return call.x
-    return call.draft("affine", tensors={"scale": scale, "bias": bias})
-
-
-def per_channel(values: np.ndarray, dimensions: int) -> np.ndarray:
-    """One number for every channel from what is broadcast to (N, C, H, W) or (N, F)."""
-    sizes = (*[1] * (dimensions - values.ndim), *values.shape)
-    if len(sizes) != dimensions or any(size != 1 for axis, size in enumerate(sizes) if axis != 1):
-        raise NotPackableError(
-            f"it combines a map with a tensor of shape {values.shape}; one number per channel is packed"
-        )
-    return values.reshape(-1)
-
-
-def binary_layer(call: Call) -> Draft:
-    layer = call.node.layer
-    if not isinstance(layer, BinaryLayer):
-        raise NotPackableError("it is not the layer that ran")
-    return lower_layer(layer, call.x, call.shape, call.node.path)
-
-
-def lower_layer(layer: BinaryLayer, x: Draft, shape: tuple[int, int, int], path: str) -> Draft:
-    """The draft of a binary layer on ``x``, by what the layer states itself."""
-    terms = []
-    for term in layer.packed():
-        weight = _array(term.weight)
-        weight = weight.reshape(*weight.shape, *[1] * (4 - weight.ndim))
-        if not (np.abs(weight) == 1).all():
-            raise NotPackableError("its binary weights hold other values than -1 and +1")
-        terms.append((weight, _array(term.scale), 0.0 if term.shift is None else float(term.shift)))
-    if len(terms) > MOST_TERMS:
-        raise NotPackableError(f"it has {len(terms)} terms, the engine adds up to {MOST_TERMS}; take fewer bases")
-    geometry, groups = Geometry(), getattr(layer, "groups", 1)
-    if isinstance(layer, torch.nn.Conv2d):
-        geometry = Geometry(*(_pair(size) for size in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)))
-    inputs = (x, _input_scale(x, shape, geometry, path)) if layer.scales_by_input else (x,)
-    return make_binary_conv(inputs, shape, terms, path, geometry, groups)
-
-
-def _input_scale(x: Draft, shape: tuple[int, int, int], geometry: Geometry, path: str) -> Draft:
-    """XNOR's K: the mean of abs(x) over channels, then over each window with zeros around."""
-    if geometry.dilation != (1, 1) or any(2 * p > k for p, k in zip(geometry.padding, geometry.kernel, strict=True)):
-        raise NotPackableError(
-            f"its K is a mean over windows with dilation {geometry.dilation} and padding {geometry.padding}; without dilation and "
-            "with padding of at most half the kernel it is packed, as is input_scale=False"
-        )
-    mean = Draft("mean_abs", (x,), (1, *x.shape[1:]), path)
-    if geometry.is_pixelwise:
-        return mean
-    return Draft("average_pool", (mean,), (1, *shape[1:]), path, geometry, flags=COUNT_PADDING)
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def conv2d(call: Call) -> Draft:
     tensors = call.tensors()
     weight = tensors["weight"]
-    kernel, dilation = (weight.shape[2], weight.shape[3]), _pair(call.argument("dilation", 1))
-    geometry = Geometry(kernel, _pair(call.argument("stride", 1)), _padding(call, kernel, dilation), dilation)
+    kernel, dilation = (weight.shape[2], weight.shape[3]), as_pair(call.argument("dilation", 1))
+    geometry = Geometry(kernel, as_pair(call.argument("stride", 1)), _padding(call, kernel, dilation), dilation)
     groups = call.argument("groups", 1)
     return make_conv(call.x, call.shape, weight, tensors.get("bias"), call.node.path, geometry, groups)
 
@@ -201,7 +96,7 @@ def concat(call: Call) -> Draft:
 
 
 def max_pool(call: Call) -> Draft:
-    if _pair(call.argument("dilation", 1)) != (1, 1):
+    if as_pair(call.argument("dilation", 1)) != (1, 1):
         raise NotPackableError("max pooling with dilation is not packed; pool without it")
     return call.draft("max_pool", geometry=_window(call), flags=CEIL_MODE if call.argument("ceil_mode") else 0)
 
@@ -256,7 +151,9 @@ def clamp(call: Call) -> Draft:
     }.get(call.node.op, (call.argument("min"), call.argument("max")))
     if call.constants:
         raise NotPackableError("it clamps to bounds in a tensor; two numbers are packed")
-    return call.draft("clamp", p0=-LARGEST if low is None else float(low), p1=LARGEST if high is None else float(high))
+    return call.draft(
+        "clamp", p0=-_LARGEST if low is None else float(low), p1=_LARGEST if high is None else float(high)
+    )
 
 
 def leaky_relu(call: Call) -> Draft:
@@ -291,21 +188,12 @@ def keep(call: Call) -> Draft:
     return call.x
 
 
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().double().numpy()
-
-
-def _pair(value: Any) -> Pair:
-    values = (value,) if isinstance(value, int) else tuple(value)
-    return (values[0], values[0]) if len(values) == 1 else (values[0], values[1])
-
-
 def _padding(call: Call, kernel: Pair, dilation: Pair) -> Pair:
     padding = call.argument("padding", 0)
     if padding == "valid":
         return (0, 0)
     if padding != "same":
-        return _pair(padding)
+        return as_pair(padding)
     around = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
     if any(total % 2 for total in around):
         raise NotPackableError("padding='same' of an even kernel pads one side more; the same on both sides is packed")
@@ -313,8 +201,8 @@ def _padding(call: Call, kernel: Pair, dilation: Pair) -> Pair:
 
 
 def _window(call: Call) -> Geometry:
-    kernel = _pair(call.argument("kernel_size"))
-    return Geometry(kernel, _pair(call.argument("stride") or kernel), _pair(call.argument("padding", 0)))
+    kernel = as_pair(call.argument("kernel_size"))
+    return Geometry(kernel, as_pair(call.argument("stride") or kernel), as_pair(call.argument("padding", 0)))
 
 
 def _sizes(draft: Draft) -> str:
