@@ -121,9 +121,9 @@ struct Size {
 };
 
 inline int window_count(int size, int kernel, int stride, int pad, int dilation, bool ceil_mode) {
-    const int room = size + 2 * pad - dilation * (kernel - 1) - 1;
+    const int room = size + 2 * pad - dilation * (kernel - 1) - 1 + (ceil_mode ? stride - 1 : 0);
     if (room < 0) return 0;
-    const int count = (room + (ceil_mode ? stride - 1 : 0)) / stride + 1;
+    const int count = room / stride + 1;
     return ceil_mode && (count - 1) * stride >= size + pad ? count - 1 : count;
 }
 
