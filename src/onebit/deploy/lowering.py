@@ -111,13 +111,12 @@ class Lowering:
         rule = self._rule(node)
         inputs = tuple(self._drafts[i] for i in node.inputs if i in self._drafts)
         constants = [self._constants[i] for i in node.inputs if i in self._constants]
-        constants += [self._state[name] for name in node.parameters]
-        if rule is binary_layer:
-            constants = []
+        if rule is not binary_layer:
+            constants += [_array(self._state[name]) for name in node.parameters]
         known = tuple(values for values in constants if values is not None)
         if len(known) < len(constants):
             raise NotPackableError(
-                "it reads a tensor that forward computes or makes; register it as a parameter or buffer"
+                "it reads a tensor that forward computes or makes; register it as a real parameter or buffer"
             )
         return rule(Call(node, inputs, known, shape, self._read_once(node.inputs[0])))
 
@@ -137,7 +136,7 @@ class Lowering:
 
     def _constant(self, node: Node) -> np.ndarray | None:
         """The value of a node that does not depend on the image, where it is a parameter or a view of one."""
-        sources = [self._constants[i] for i in node.inputs] + [self._state[name] for name in node.parameters]
+        sources = [self._constants[i] for i in node.inputs] + [_array(self._state[name]) for name in node.parameters]
         if len(sources) != 1 or sources[0] is None or node.op not in (*_VIEWS, "parameter"):
             return None
         return sources[0].reshape(node.shape) if sources[0].size == np.prod(node.shape) else None
@@ -161,8 +160,8 @@ def _shape(node: Node) -> tuple[int, int, int] | None:
     return (node.shape[1], 1, 1) if len(node.shape) == 2 or (len(node.shape) == 3 and node.shape[2] == 1) else None
 
 
-def _state(module: nn.Module) -> dict[str, np.ndarray]:
-    """Parameters and buffers by name, in double precision.
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name.
 
     Raises:
         UsageError: if they have no values (device "meta").
@@ -174,4 +173,8 @@ def _state(module: nn.Module) -> dict[str, np.ndarray]:
     empty = [name for name, tensor in tensors.items() if tensor.device.type == "meta"]
     if empty:
         raise UsageError(f"{empty[0]!r} has a shape but no values (device 'meta'); load the trained weights, then pack")
-    return {name: tensor.detach().cpu().double().numpy() for name, tensor in tensors.items() if not tensor.is_complex()}
+    return tensors
+
+
+def _array(tensor: Tensor) -> np.ndarray | None:
+    return None if tensor.is_complex() else tensor.detach().cpu().double().numpy()
