@@ -198,14 +198,18 @@ def test_settings_that_cannot_be(settings):
         TrackerSettings(**settings)
 
 
-def test_other_features_take_the_backbones_place(tracker):
+def test_the_exemplar_is_computed_once_and_any_object_can_be_the_network(tracker):
     calls = []
 
-    def features(images):
-        calls.append(tuple(images.shape))
-        return tracker.network.backbone(images)
+    class Recorded:
+        def backbone(self, images):
+            calls.append(tuple(images.shape))
+            return tracker.network.backbone(images)
 
-    given = follow(SiamTracker(tracker.network, features=features), frames(3))
+        def response(self, exemplar, search):
+            return tracker.network.response(exemplar, search)
+
+    given = follow(SiamTracker(Recorded()), frames(3))
     own = follow(tracker, frames(3))
     assert calls == [(1, 3, 127, 127), (3, 3, 255, 255), (3, 3, 255, 255)]
     assert [box.tolist() for box, _ in given] == [box.tolist() for box, _ in own]

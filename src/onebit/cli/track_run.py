@@ -25,7 +25,8 @@ class Arguments:
     source: Annotated[str, tyro.conf.Positional]
     """A video, a folder of images, a camera's number or a stream's address."""
     model: str = ""
-    """A run folder or checkpoint of `onebit track train`, published weights of siamfc (.pth), or opencv-mil, first-box."""
+    """A run folder or checkpoint of `onebit track train`, one packed by `onebit pack` (.onebit), published weights of siamfc
+    (.pth), or opencv-mil, first-box."""
     init: str | None = None
     """The box in the first frame, x,y,w,h; without it a window opens to draw it in, where there is a display."""
     save_video: Path | None = None
@@ -49,7 +50,7 @@ class Arguments:
     device: str = "cpu"
     """Where the network runs: cpu or cuda."""
     threads: int = 0
-    """Threads of torch on the CPU; 0 leaves them alone."""
+    """Threads on the CPU; 0 leaves torch's alone and gives a packed network one."""
     quiet: bool = False
     """Nothing on stderr but errors."""
     json: bool = False
@@ -81,7 +82,8 @@ def run(argv: Sequence[str]) -> None:
         import torch
 
         torch.set_num_threads(arguments.threads)
-    tracker = load_tracker(arguments.model, arguments.which, device=arguments.device)
+    threads = max(1, arguments.threads)
+    tracker = load_tracker(arguments.model, arguments.which, device=arguments.device, threads=threads)
 
     def first_box(image: Image) -> Boxes:
         return check_first_box(given, image) if given is not None and not done.tracked else select_box(image)

@@ -50,14 +50,15 @@ def pack_run(path: str | os.PathLike[str], *, which: str = "last", precision: Pr
         "epoch": checkpoint["epoch"],
         "data": recipe["data"],
     }
+    own = model.packed_metadata() if hasattr(model, "packed_metadata") else {}
     return pack(
         model,
         (data["in_channels"], data["image_size"], data["image_size"]),
         precision=precision,
-        classes=data["classes"],
+        classes=data["classes"] or None,
         mean=data["mean"],
         std=data["std"],
-        metadata={"model": recipe["model"]["name"], "method": recipe["method"]["name"], "run": run},
+        metadata={"model": recipe["model"]["name"], "method": recipe["method"]["name"], "run": run, **own},
     )
 
 

@@ -132,14 +132,21 @@ class SiamFC(nn.Module):
         Returns:
             (N, H - h + 1, W - w + 1)
         """
-        with torch.autocast(search.device.type, enabled=False):
-            exemplar, search = exemplar.float(), search.float()
-            if len(exemplar) == 1:
-                found = F.conv2d(search, exemplar)[:, 0]
-            else:
-                folded = search.reshape(1, -1, *search.shape[-2:])
-                found = F.conv2d(folded, exemplar, groups=len(exemplar))[0]
-            return found * self.scale if self.gain is None else found * (self.scale * self.gain)
+        return correlate(exemplar, search) * (self.scale if self.gain is None else self.scale * self.gain)
+
+    def packed_metadata(self) -> dict[str, float]:
+        """What a packed file says beside the backbone: the factor of the correlation."""
+        return {"correlation_scale": self.scale * (1.0 if self.gain is None else self.gain.item())}
+
+
+def correlate(exemplar: Tensor, search: Tensor) -> Tensor:
+    """Sums over channels and offsets of search times exemplar, in float32, at valid positions: (N, H - h + 1, W - w + 1)."""
+    with torch.autocast(search.device.type, enabled=False):
+        exemplar, search = exemplar.float(), search.float()
+        if len(exemplar) == 1:
+            return F.conv2d(search, exemplar)[:, 0]
+        folded = search.reshape(1, -1, *search.shape[-2:])
+        return F.conv2d(folded, exemplar, groups=len(exemplar))[0]
 
 
 def _published(conv: nn.Conv2d) -> nn.Conv2d:

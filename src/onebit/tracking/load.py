@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from onebit.errors import CheckpointError, UsageError, unknown_name
+from onebit.errors import CheckpointError, PackedFileError, UsageError, unknown_name
 from onebit.models import create_model
-from onebit.models.siamfc import SiamFC
+from onebit.models.siamfc import SiamFC, correlate
 from onebit.tracking.baselines import BASELINES, Tracker
 from onebit.tracking.tracker import SiamTracker, TrackerSettings
 from onebit.training.checkpoints import FORMAT, find_checkpoint, load_model, load_weights, read_tensors
@@ -40,13 +40,35 @@ def load_network(path: str | os.PathLike[str], which: str = "last") -> SiamFC:
     return published.eval()
 
 
+class PackedNetwork:
+    """A packed siamfc: the engine computes features, of exemplar and searches alike, PyTorch their correlation.
+
+    Raises:
+        PackedFileError: if the file is damaged, or was not packed from a tracker.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], threads: int = 1) -> None:
+        from onebit.deploy import load
+
+        self.backbone = load(path, threads=threads)
+        scale = self.backbone.metadata.get("correlation_scale")
+        if not isinstance(scale, float):
+            raise PackedFileError(f"{path} was not packed from a tracker; pack a run of `onebit track train`")
+        self.scale = scale
+
+    def response(self, exemplar: torch.Tensor, search: torch.Tensor) -> torch.Tensor:
+        return correlate(exemplar, search) * self.scale
+
+
 def load_tracker(
     model: str | os.PathLike[str],
     which: str = "last",
     settings: TrackerSettings | None = None,
     device: str = "cpu",
+    threads: int = 1,
 ) -> Tracker:
-    """A tracker by its baseline's name (``first-box``, ``opencv-mil``), or from a run folder, checkpoint or state_dict.
+    """A tracker by its baseline's name (``first-box``, ``opencv-mil``), or from a run folder, checkpoint, state_dict or packed
+    file; ``threads`` is for the packed, which run on the CPU.
 
     Raises:
         UsageError: for a name that is neither a baseline nor a file; CheckpointError: as :func:`load_network`.
@@ -58,6 +80,8 @@ def load_tracker(
         if path.suffix or len(path.parts) > 1:
             raise CheckpointError(f"there is no run folder or checkpoint {path}")
         raise unknown_name("tracker (neither a file nor a baseline):", str(model), BASELINES)
+    if path.suffix == ".onebit":
+        return SiamTracker(PackedNetwork(path, threads), settings)
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f"device {device!r} cannot be had here; leave it out to run on the CPU")
     return SiamTracker(load_network(path, which), settings, device=device)

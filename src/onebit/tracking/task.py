@@ -41,6 +41,9 @@ class Tracking:
             "in_channels": 3,
             "image_size": SEARCH,
             "classes": [],
+            # The network takes pixels as they are, 0 to 255.
+            "mean": [0.0] * 3,
+            "std": [1 / 255] * 3,
             "sequences": [video.name for video in self.source.videos],
             "stills": len(self.source.stills),
             "holdout": [video.name for video in held],

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from onebit.errors import UsageError
-from onebit.models.siamfc import SiamFC
 from onebit.tracking.boxes import Boxes, as_boxes, centres, from_centre
 from onebit.tracking.crop import EXEMPLAR, INSTANCE, STRIDE, context_side, crop_and_resize, mean_colour
 from onebit.tracking.images import Image, as_rgb
 from onebit.tracking.opencv import load_cv2
 
-Features = Callable[[Tensor], Tensor]
+
+class Network(Protocol):
+    """What the tracker needs of a network: a :class:`~onebit.models.siamfc.SiamFC`, or a packed one."""
+
+    @property
+    def backbone(self) -> Callable[[Tensor], Tensor]:
+        """(N, 3, H, W) float32, RGB 0..255 -> features (N, C, h, w)."""
+        ...
+
+    def response(self, exemplar: Tensor, search: Tensor) -> Tensor:
+        """Features of one exemplar and of N searches -> (N, H - h + 1, W - w + 1), where high is alike."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -63,9 +74,8 @@ class SiamTracker:
     """Follows what a box shows in the first frame.
 
     Args:
-        network: a siamfc, whose correlation compares the features; put into evaluation mode.
-        features: makes them in place of ``network.backbone``, (N, 3, H, W) float32 RGB 0..255 -> (N, C, h, w): a packed backbone.
-        device: where the network is.
+        network: a siamfc, which is put into evaluation mode, or a packed one.
+        device: where a siamfc runs.
 
     State is float32, centre and size; the same frames give the same boxes. The side of the searched square is kept within
     ``side_limits`` and the centre within the image, so that the cost of a frame has a bound wherever the tracker runs.
@@ -81,15 +91,15 @@ class SiamTracker:
 
     def __init__(
         self,
-        network: SiamFC,
+        network: Network,
         settings: TrackerSettings | None = None,
-        features: Features | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
         self.settings = settings or TrackerSettings()
         self.device = torch.device(device)
-        self.network = network.to(self.device).eval()
-        self.features = features or self.network.backbone
+        self.network = network
+        if isinstance(network, nn.Module):
+            network.to(self.device).eval()
         half = self.settings.scales // 2
         self.factors = self.settings.scale_step ** np.arange(-half, half + 1, dtype=np.float64)
         self._exemplar: Tensor | None = None
@@ -111,7 +121,7 @@ class SiamTracker:
         self._bounds = self.side * np.array(self.settings.side_limits)
         self._fill = mean_colour(frame)
         crop = crop_and_resize(frame, self.centre, exemplar_side, EXEMPLAR, self._fill)
-        self._exemplar = self.features(self._tensor([crop]))
+        self._exemplar = self.network.backbone(self._tensor([crop]))
 
     @torch.no_grad()
     def update(self, image: NDArray) -> tuple[Boxes, float]:
@@ -124,7 +134,7 @@ class SiamTracker:
             raise UsageError("a tracker starts with init(image, box), then update(image) follows")
         frame = as_rgb(image)
         crops = [crop_and_resize(frame, self.centre, self.side * f, INSTANCE, self._fill) for f in self.factors]
-        responses = self.network.response(self._exemplar, self.features(self._tensor(crops)))
+        responses = self.network.response(self._exemplar, self.network.backbone(self._tensor(crops)))
         match = self.match(responses.cpu().numpy(), float(self.side))
         height, width = frame.shape[:2]
         self.centre += match.shift.astype(np.float32)
