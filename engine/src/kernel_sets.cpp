@@ -9,14 +9,14 @@ extern const Kernels reference_kernels;
 namespace portable {
 extern const Kernels kernels;
 }
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(ONEBIT_PORTABLE_ONLY)
 namespace avx512 {
 extern const Kernels kernels;
 }
 namespace avx2 {
 extern const Kernels kernels;
 }
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) && !defined(ONEBIT_PORTABLE_ONLY)
 namespace neon {
 extern const Kernels kernels;
 }
@@ -26,7 +26,7 @@ namespace {
 
 bool always() { return true; }
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(ONEBIT_PORTABLE_ONLY)
 bool has_avx512() {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("avx512vnni");
@@ -43,10 +43,10 @@ struct KernelSet {
 
 // Best first.
 const KernelSet kernel_sets[] = {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(ONEBIT_PORTABLE_ONLY)
     {&avx512::kernels, has_avx512},
     {&avx2::kernels, has_avx2},
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) && !defined(ONEBIT_PORTABLE_ONLY)
     {&neon::kernels, always},
 #endif
     {&portable::kernels, always},

@@ -1,6 +1,6 @@
 // The kernel set "avx2": x86 with AVX2 and FMA. Its instructions are asked for below the standard headers, so that no function of theirs,
 // which the linker may take for the whole program, is compiled with them.
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(ONEBIT_PORTABLE_ONLY)
 #include <immintrin.h>
 
 #include <cmath>

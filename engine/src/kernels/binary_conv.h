@@ -95,8 +95,8 @@ struct TileInput {
 };
 
 // The common case: one term without input scale. Blocks of 16 channels of P pixels at a time; what depends on pixels only is worked out
-// once for all blocks. even: no sum of an even number of signs needs its `odd`.
-template <class RowKind, bool even, int P>
+// once for all blocks.
+template <class RowKind, int P>
 inline void binary_conv_tiles(const BinaryConvCall &call, Part part) {
     const BinaryConv &conv = *call.conv;
     const ConvShape &shape = conv.shape;
@@ -110,6 +110,7 @@ inline void binary_conv_tiles(const BinaryConvCall &call, Part part) {
     const uint32_t *origin = at(input, -shape.pad_h, -shape.pad_w);
     const int32_t *base_start = border.start.data() + conv.index[0] * padded;
     const ptrdiff_t class_size = ptrdiff_t(conv.bases) * padded;
+    const bool even = shape.channels_in / shape.groups % 2 == 0;  // then so is every sum
     const int end = part.row_end * border.width;
     for (int first = part.row_begin * border.width; first < end; first += P) {
         const Tile<P> tile = tile_at<P>(first, end, border.width);
@@ -143,18 +144,23 @@ inline void binary_conv_tiles(const BinaryConvCall &call, Part part) {
             count_taps<RowKind>(conv, row, counts, pixel, row_step, base_weights + index * block_words);
             const F minus_two = broadcast(-2), scale = load(&conv.scale[index * lanes]), bias = load(&conv.bias[index * lanes]);
             const F minus_two_scale = mul(minus_two, scale);
-            F values[P][1];
+            F values[P];
             ONEBIT_UNROLL
-            for (int p = 0; p < P; ++p) {
-                if (even) values[p][0] = fma(to_float(counts[p]), minus_two_scale, bias);
-                else values[p][0] = fma(fma(to_float(counts[p]), minus_two, broadcast(from.odd[from.one_class ? 0 : p])), scale, bias);
+            for (int p = 0; p < P; ++p) values[p] = to_float(counts[p]);
+            if (even) {
+                ONEBIT_UNROLL
+                for (int p = 0; p < P; ++p) values[p] = fma(values[p], minus_two_scale, bias);
+            } else {
+                ONEBIT_UNROLL
+                for (int p = 0; p < P; ++p)
+                    values[p] = fma(fma(values[p], minus_two, broadcast(from.odd[from.one_class ? 0 : p])), scale, bias);
             }
             finish.put(block.channel, block.count, values);
         }
     }
 }
 
-// Several terms, or an input scale.
+// Any number of terms, with an input scale or without.
 template <int P>
 inline void binary_conv_terms(const BinaryConvCall &call, Part part) {
     const BinaryConv &conv = *call.conv;
@@ -172,9 +178,9 @@ inline void binary_conv_terms(const BinaryConvCall &call, Part part) {
             border_class[p] = border.row_class[tile.y[p]] * border.column_classes + border.column_class[tile.x[p]];
         for (int index = part.block_begin; index < part.block_end; ++index) {
             const Block block = block_at(index, shape.channels_out, shape.groups);
-            F values[P][1];
+            F values[P];
             ONEBIT_UNROLL
-            for (int p = 0; p < P; ++p) values[p][0] = load(&conv.bias[index * lanes]);
+            for (int p = 0; p < P; ++p) values[p] = load(&conv.bias[index * lanes]);
             for (int t = 0; t < conv.terms; ++t) {
                 const BitMap &input = *call.inputs[t];
                 const int base = int(conv.index[t]);
@@ -193,7 +199,7 @@ inline void binary_conv_terms(const BinaryConvCall &call, Part part) {
                 for (int p = 0; p < P; ++p) {
                     F sum = to_float(subtract_twice(border.odd[border_class[p]], counts[p]));
                     if (call.input_scale.data) sum = mul(sum, broadcast(*at(call.input_scale, tile.y[p], tile.x[p])));
-                    values[p][0] = fma(sum, scale, values[p][0]);
+                    values[p] = fma(sum, scale, values[p]);
                 }
             }
             finish.put(block.channel, block.count, values);
@@ -201,37 +207,38 @@ inline void binary_conv_terms(const BinaryConvCall &call, Part part) {
     }
 }
 
-template <class RowKind, bool even>
+template <class RowKind>
 inline void binary_conv_width(const BinaryConvCall &call, Part part) {
-    // The width that leaves less of the last tile unused; at the same rest, the one that fits a row.
+    // The width that leaves less of the last tile unused; at the same rest, the one that fits rows better.
     const int width = call.border->width, pixels = (part.row_end - part.row_begin) * width;
     const int narrow = (pixels + narrow_tile - 1) / narrow_tile * narrow_tile, wide = (pixels + wide_tile - 1) / wide_tile * wide_tile;
-    if (narrow < wide || (narrow == wide && width % wide_tile != 0 && width % narrow_tile == 0))
-        binary_conv_tiles<RowKind, even, narrow_tile>(call, part);
-    else binary_conv_tiles<RowKind, even, wide_tile>(call, part);
+    if (narrow < wide || (narrow == wide && width % narrow_tile < width % wide_tile))
+        binary_conv_tiles<RowKind, narrow_tile>(call, part);
+    else binary_conv_tiles<RowKind, wide_tile>(call, part);
+}
+
+// Short rows of known length are worth their own code.
+inline void binary_conv_rows(const BinaryConvCall &call, Part part) {
+    const Row row = row_of(*call.conv);
+    if (call.conv->merged) switch (10 * row.words + row.middle) {
+            case 11: return binary_conv_width<MergedRow<1, 1>>(call, part);
+            case 12: return binary_conv_width<MergedRow<1, 2>>(call, part);
+            case 22: return binary_conv_width<MergedRow<2, 2>>(call, part);
+            case 31: return binary_conv_width<MergedRow<3, 1>>(call, part);
+            default: return binary_conv_width<AnyRow>(call, part);
+        }
+    if (row.runs > 1) return binary_conv_width<AnyRow>(call, part);
+    switch (row.words) {
+        case 3: return binary_conv_width<WholeRow<3>>(call, part);
+        case 6: return binary_conv_width<WholeRow<6>>(call, part);
+        default: return binary_conv_width<WholeRow<0>>(call, part);
+    }
 }
 
 inline void binary_conv(const BinaryConvCall &call, Part part) {
-    const BinaryConv &conv = *call.conv;
-    if (conv.terms > 1 || call.input_scale.data) return binary_conv_terms<wide_tile>(call, part);
-    const Row row = row_of(conv);
-    const bool even = conv.shape.channels_in / conv.shape.groups % 2 == 0;
-    if (conv.merged) switch (row.words * 4 + row.middle) {
-            case 1 * 4 + 1: return even ? binary_conv_width<MergedRow<1, 1>, true>(call, part) : binary_conv_width<MergedRow<1, 1>, false>(call, part);
-            case 1 * 4 + 2: return even ? binary_conv_width<MergedRow<1, 2>, true>(call, part) : binary_conv_width<MergedRow<1, 2>, false>(call, part);
-            case 2 * 4 + 2: if (even) return binary_conv_width<MergedRow<2, 2>, true>(call, part); break;
-            case 3 * 4 + 1: if (even) return binary_conv_width<MergedRow<3, 1>, true>(call, part); break;
-            case 5 * 4 + 1: if (even) return binary_conv_width<MergedRow<5, 1>, true>(call, part); break;
-            default: break;
-        }
-    if (!even) return binary_conv_width<AnyRow, false>(call, part);
-    if (row.runs > 1) return binary_conv_width<AnyRow, true>(call, part);
-    switch (conv.row_words) {
-        case 3: return binary_conv_width<WholeRow<3>, true>(call, part);
-        case 6: return binary_conv_width<WholeRow<6>, true>(call, part);
-        case 12: return binary_conv_width<WholeRow<12>, true>(call, part);
-        default: return binary_conv_width<WholeRow<0>, true>(call, part);
-    }
+    if (call.conv->terms > 1 || call.input_scale.data) return binary_conv_terms<wide_tile>(call, part);
+    if constexpr (own_rows) binary_conv_rows(call, part);
+    else binary_conv_tiles<AnyRow, wide_tile>(call, part);
 }
 
 }  // namespace ONEBIT_SET

@@ -7,7 +7,7 @@ namespace onebit {
 namespace ONEBIT_SET {
 
 template <int P, int B>
-inline void conv_tile(const FloatConvCall &call, const Tile<P> &tile, const Finish<P> &finish, int index) {
+inline void conv_tile(const FloatConvCall &call, const Tile<P> &tile, int index) {
     const FloatConv &conv = *call.conv;
     const ConvShape &shape = conv.shape;
     const Block block = block_at(index, shape.channels_out, shape.groups);
@@ -40,21 +40,21 @@ inline void conv_tile(const FloatConvCall &call, const Tile<P> &tile, const Fini
                 }
             }
         }
-    finish.put(block.channel, shape.channels_out / shape.groups - block.first, sums);
+    finish(call.epilogue, tile, block.channel, shape.channels_out / shape.groups - block.first, sums);
 }
 
 struct ConvTile {
     const FloatConvCall &call;
     template <int P, int B>
-    void run(const Tile<P> &tile, const Finish<P> &finish, int block) const {
-        conv_tile<P, B>(call, tile, finish, block);
+    void run(const Tile<P> &tile, int block) const {
+        conv_tile<P, B>(call, tile, block);
     }
 };
 
 inline void conv(const FloatConvCall &call, Part part) {
     const ConvShape &shape = call.conv->shape;
-    if ((part.row_end - part.row_begin) * call.width == 1) each_tile<1, 4>(part, call.width, shape.channels_out, shape.groups, call.epilogue, ConvTile{call});
-    else each_tile<real_pixels, real_blocks>(part, call.width, shape.channels_out, shape.groups, call.epilogue, ConvTile{call});
+    if ((part.row_end - part.row_begin) * call.width == 1) each_tile<1, single_blocks>(part, call.width, shape.channels_out, shape.groups, ConvTile{call});
+    else each_tile<real_pixels, real_blocks>(part, call.width, shape.channels_out, shape.groups, ConvTile{call});
 }
 
 }  // namespace ONEBIT_SET

@@ -10,17 +10,17 @@ struct ElementwiseTile {
     const ElementwiseCall &call;
 
     template <int P, int B>
-    void run(const Tile<P> &tile, const Finish<P> &finish, int block) const {
+    void run(const Tile<P> &tile, int block) const {
         const float *pixel = at(call.input, tile.y[0], tile.x[0]) + block * lanes;
         F values[1][B];
         ONEBIT_UNROLL
         for (int b = 0; b < B; ++b) values[0][b] = load(pixel + b * lanes);
-        finish.put(block * lanes, call.input.channels - block * lanes, values);
+        finish(call.epilogue, tile, block * lanes, call.input.channels - block * lanes, values);
     }
 };
 
 inline void elementwise(const ElementwiseCall &call, Part part) {
-    each_tile<1, 4>(part, call.input.width, call.input.channels, 1, call.epilogue, ElementwiseTile{call});
+    each_tile<1, single_blocks>(part, call.input.width, call.input.channels, 1, ElementwiseTile{call});
 }
 
 inline void mean_abs(const FloatMap &in, const FloatMap &out, int row_begin, int row_end) {

@@ -56,41 +56,6 @@ inline void to_offsets(const uint8_t *bytes, int count, uint16_t *offsets) {
     }
 }
 
-// Steps that lie side by side: their place relative to a pixel's first offset.
-struct Run {
-    int offset, length;
-};
-
-// The steps of a convolution, cut where the byte counters have to be emptied.
-class Steps {
-public:
-    Steps(const ByteRow &row, int kernel_h, int row_step) : row(row), kernel_h(kernel_h), row_step(row_step) {}
-
-    // The next runs, at most steps_between_sums steps in all.
-    int next(Run (&runs)[steps_between_sums]) {
-        int count = 0;
-        for (int room = steps_between_sums; !at_end();) {
-            const int length = row.run + (index == 1 ? row.middle : 0), taken = smaller(length - done, room);
-            if (taken > 0) runs[count++] = {y * row_step + index * row.step + done, taken};
-            room -= taken;
-            done += taken;
-            if (done < length) break;
-            done = 0;
-            if (++index == row.runs) {
-                index = 0;
-                ++y;
-            }
-        }
-        return count;
-    }
-    bool at_end() const { return y == kernel_h; }
-
-private:
-    const ByteRow row;
-    const int kernel_h, row_step;
-    int y = 0, index = 0, done = 0;
-};
-
 // sum += table[index], byte by byte. Written out, or the compiler copies registers around it.
 ONEBIT_INLINE void look_up(__m256i &sum, __m256i table, __m256i index) {
     __m256i counts;
@@ -107,30 +72,25 @@ ONEBIT_INLINE __m256i load_index(const uint8_t *p) {
     return index;
 }
 
-// Differing bits of some runs, for P pixels by B blocks: 16 lanes of 16 bits each.
+// Differing bits in `count` steps, for P pixels by B blocks: 16 lanes of 16 bits each. steps: where the bytes stand, from a pixel's first.
 template <int P, int B>
-ONEBIT_INLINE void look_up_runs(const Run *runs, int count, const uint16_t *const *pixels, const uint8_t *weights, size_t block_bytes,
-                                __m256i (&sums)[P][B]) {
+ONEBIT_INLINE void look_up_steps(const uint16_t *steps, int count, const uint16_t *const (&pixel)[P], const uint8_t *weights,
+                                 size_t block_bytes, __m256i (&sums)[P][B]) {
     const uint8_t *table = count_table.differences[0];
     __m256i counts[P][B];
     ONEBIT_UNROLL
     for (int p = 0; p < P; ++p)
         ONEBIT_UNROLL
         for (int b = 0; b < B; ++b) counts[p][b] = _mm256_setzero_si256();
-    for (int r = 0; r < count; ++r) {
-        const uint16_t *pixel[P];
+    for (const uint16_t *step = steps; step < steps + count; ++step, weights += 32) {
+        __m256i index[B];
         ONEBIT_UNROLL
-        for (int p = 0; p < P; ++p) pixel[p] = pixels[p] + runs[r].offset;
-        for (ptrdiff_t k = 0; k < runs[r].length; ++k, weights += 32) {
-            __m256i index[B];
+        for (int b = 0; b < B; ++b) index[b] = load_index(weights + b * block_bytes);
+        ONEBIT_UNROLL
+        for (int p = 0; p < P; ++p) {
+            const __m256i entry = load_integers(table + pixel[p][*step]);
             ONEBIT_UNROLL
-            for (int b = 0; b < B; ++b) index[b] = load_index(weights + b * block_bytes);
-            ONEBIT_UNROLL
-            for (int p = 0; p < P; ++p) {
-                const __m256i entry = load_integers(table + pixel[p][k]);
-                ONEBIT_UNROLL
-                for (int b = 0; b < B; ++b) look_up(counts[p][b], entry, index[b]);
-            }
+            for (int b = 0; b < B; ++b) look_up(counts[p][b], entry, index[b]);
         }
     }
     ONEBIT_UNROLL
@@ -151,7 +111,12 @@ ONEBIT_INLINE I add_counts(I a, __m256i b) {
 class StripInput {
 public:
     StripInput(const BinaryConv &conv, StripSize size)
-        : conv(conv), row(byte_row_of(conv)), row_offsets(int(input_columns(conv.shape, size.columns)) * row.pixel) {}
+        : conv(conv), row(byte_row_of(conv)), row_offsets(int(input_columns(conv.shape, size.columns)) * row.pixel) {
+        for (int y = 0; y < conv.shape.kernel_h; ++y)
+            for (int run = 0; run < row.runs; ++run)
+                for (int k = 0; k < row.run + (run == 1 ? row.middle : 0); ++k)
+                    step[steps++] = uint16_t(y * conv.shape.dilation_h * row_offsets + run * row.step + k);
+    }
 
     void take(const BitMap &input, const Strip &strip, int group) {
         if (&input == taken && group == taken_group && strip.y0 == taken_y && strip.x0 == taken_x) return;
@@ -173,9 +138,12 @@ public:
     }
 
     const uint16_t *first() const { return offsets; }
+    // The bytes that a result reads, in the order of the weights: their places from its first.
+    int steps = 0;
+    uint16_t step[strip_steps];
+
     int result_row() const { return conv.shape.stride_h * row_offsets; }
     int result_pixel() const { return conv.shape.stride_w * row.pixel; }
-    Steps steps() const { return {row, conv.shape.kernel_h, conv.shape.dilation_h * row_offsets}; }
 
 private:
     const BinaryConv &conv;
@@ -236,45 +204,42 @@ inline ONEBIT_NO_INLINE void look_up_strip(const BinaryConvCall &call, const Str
         const float *scale = &conv.scale[size_t(t) * padded + index * lanes], *bias = &conv.bias[index * lanes];
         const uint8_t *weights = reinterpret_cast<const uint8_t *>(conv.weights.data()) + base * base_bytes + index * block_bytes;
         strip_input->take(*call.inputs[t], strip, block.group);
-        Steps steps = strip_input->steps();
-        for (bool first = true; !steps.at_end(); first = false) {
-            Run runs[steps_between_sums];
-            const int count = steps.next(runs);
+        for (int first = 0; first < strip_input->steps; first += steps_between_sums) {
+            const int count = smaller(steps_between_sums, strip_input->steps - first);
+            const bool last = first + count == strip_input->steps;
             for (int i = 0; i < tiles.count; ++i) {
                 __m256i counts[P][B];
-                look_up_runs(runs, count, tiles.input[i], weights, block_bytes, counts);
+                look_up_steps(strip_input->step + first, count, tiles.input[i], weights + first * 32, block_bytes, counts);
                 ONEBIT_UNROLL
                 for (int p = 0; p < P; ++p)
                     ONEBIT_UNROLL
                     for (int b = 0; b < B; ++b) {
-                        if (!first) counts[p][b] = _mm256_add_epi16(counts[p][b], sums[i][p][b]);
-                        if (!steps.at_end()) sums[i][p][b] = counts[p][b];
+                        if (first > 0) counts[p][b] = _mm256_add_epi16(counts[p][b], sums[i][p][b]);
+                        if (!last) sums[i][p][b] = counts[p][b];
                     }
-                if (!steps.at_end()) continue;
+                if (!last) continue;
                 const Tile<P> &tile = tiles.tile[i];
                 const Finish<P> finish(call.epilogue, tile);
-                ONEBIT_UNROLL
                 for (int b = 0; b < B; ++b) {
                     const F block_scale = load(scale + b * lanes), minus_two_scale = mul(broadcast(-2), block_scale);
-                    F result[P][1];
+                    F result[P];
                     ONEBIT_UNROLL
                     for (int p = 0; p < P; ++p) {
                         const int border_class = tiles.border_class[i][p];
                         const I from = load_words(start + ptrdiff_t(border_class) * conv.bases * padded + b * lanes);
                         const F difference = to_float(add_counts(from, counts[p][b])), before = t == 0 ? load(bias + b * lanes) : values[i][p][b];
                         if (even && !call.input_scale.data) {
-                            result[p][0] = fma(difference, minus_two_scale, before);
+                            result[p] = fma(difference, minus_two_scale, before);
                         } else {
                             F sum = fma(difference, broadcast(-2), broadcast(border.odd[border_class]));
                             if (call.input_scale.data) sum = mul(sum, broadcast(*at(call.input_scale, tile.y[p], tile.x[p])));
-                            result[p][0] = fma(sum, block_scale, before);
+                            result[p] = fma(sum, block_scale, before);
                         }
-                        if (t + 1 < conv.terms) values[i][p][b] = result[p][0];
+                        if (t + 1 < conv.terms) values[i][p][b] = result[p];
                     }
-                    if (t + 1 == conv.terms) finish.put(block.channel + b * lanes, channels - b * lanes, result);
+                    if (t + 1 == conv.terms) finish.put(block.channel + b * lanes, smaller(lanes, channels - b * lanes), result);
                 }
             }
-            for (int r = 0; r < count; ++r) weights += runs[r].length * 32;
         }
     }
 }

@@ -5,7 +5,7 @@ namespace {
 
 bool can_look_up(const BinaryConv &conv) {
     const ByteRow row = byte_row_of(conv);
-    return int64_t(row.total) * conv.shape.kernel_h * 8 <= 65535 &&
+    return int64_t(row.total) * conv.shape.kernel_h <= strip_steps &&
            input_rows(conv.shape, 1) * input_columns(conv.shape, 1) * row.pixel <= strip_offsets;
 }
 

@@ -6,6 +6,7 @@
 namespace onebit {
 
 constexpr int strip_offsets = 16384;  // bytes of input that one strip of pixels may read
+constexpr int strip_steps = 8191;     // bytes of input that one result may read: its sum fits 16 bits
 
 // Bytes of one group that hold signs: of a pixel, of a kernel row in the order of the weights, and the runs that the latter lies in:
 // `runs` times `run` bytes every `step` bytes, `middle` more in the middle one of merged rows.

@@ -32,7 +32,7 @@ struct PixelConvTile {
     const PixelConvCall &call;
 
     template <int P, int B>
-    void run(const Tile<P> &tile, const Finish<P> &finish, int index) const {
+    void run(const Tile<P> &tile, int index) const {
         const PixelConv &conv = *call.conv;
         const ConvShape &shape = conv.shape;
         const bool side_by_side = shape.dilation_w == 1;
@@ -79,14 +79,14 @@ struct PixelConvTile {
             for (int b = 0; b < B; ++b)
                 values[p][b] = fma(to_float(sums[p][b]), load(&conv.scale[channel + b * lanes]), load(bias + b * lanes));
         }
-        finish.put(channel, shape.channels_out - channel, values);
+        finish(call.epilogue, tile, channel, shape.channels_out - channel, values);
     }
 };
 
 inline void pixel_conv(const PixelConvCall &call, Part part) {
     const int channels = call.conv->shape.channels_out;
-    if (call.conv->weights16.empty()) each_tile<real_pixels, real_blocks>(part, call.width, channels, 1, call.epilogue, PixelConvTile<Quads>{call});
-    else each_tile<real_pixels, real_blocks>(part, call.width, channels, 1, call.epilogue, PixelConvTile<Pairs>{call});
+    if (call.conv->weights16.empty()) each_tile<real_pixels, real_blocks>(part, call.width, channels, 1, PixelConvTile<Quads>{call});
+    else each_tile<real_pixels, real_blocks>(part, call.width, channels, 1, PixelConvTile<Pairs>{call});
 }
 
 }  // namespace ONEBIT_SET

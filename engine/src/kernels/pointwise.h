@@ -33,7 +33,7 @@ struct PointwiseTile {
     const PointwiseCall &call;
 
     template <int P, int B>
-    void run(const Tile<P> &tile, const Finish<P> &finish, int index) const {
+    void run(const Tile<P> &tile, int index) const {
         const Pointwise &conv = *call.conv;
         const int pairs = (conv.channels_in + 1) / 2;
         const size_t word = lanes * 2, block_size = pairs * word;
@@ -65,12 +65,12 @@ struct PointwiseTile {
             ONEBIT_UNROLL
             for (int p = 0; p < P; ++p) values[p][b] = fma(to_float(sums[p][b]), scale, bias);
         }
-        finish.put(channel, conv.channels_out - channel, values);
+        finish(call.epilogue, tile, channel, conv.channels_out - channel, values);
     }
 };
 
 inline void pointwise(const PointwiseCall &call, Part part) {
-    each_tile<real_pixels, real_blocks>(part, call.input.width, call.conv->channels_out, 1, call.epilogue, PointwiseTile{call});
+    each_tile<real_pixels, real_blocks>(part, call.input.width, call.conv->channels_out, 1, PointwiseTile{call});
 }
 
 }  // namespace ONEBIT_SET

@@ -35,7 +35,7 @@ struct PoolTile {
     const PoolCall &call;
 
     template <int P, int B>
-    void run(const Tile<P> &tile, const Finish<P> &finish, int block) const {
+    void run(const Tile<P> &tile, int block) const {
         const FloatMap &input = call.input;
         const int y = tile.y[0] * call.stride_h - call.pad_h, x = tile.x[0] * call.stride_w - call.pad_w;
         const Range rows = inside(y, call.kernel_h, input.height), columns = inside(x, call.kernel_w, input.width);
@@ -48,31 +48,31 @@ struct PoolTile {
             ONEBIT_UNROLL
             for (int b = 0; b < B; ++b) values[0][b] = div(values[0][b], broadcast(float(count)));
         }
-        finish.put(block * lanes, input.channels - block * lanes, values);
+        finish(call.epilogue, tile, block * lanes, input.channels - block * lanes, values);
     }
 };
 
-inline void max_pool(const PoolCall &call, Part part) { each_tile<1, 4>(part, call.width, call.input.channels, 1, call.epilogue, PoolTile<true>{call}); }
+inline void max_pool(const PoolCall &call, Part part) { each_tile<1, single_blocks>(part, call.width, call.input.channels, 1, PoolTile<true>{call}); }
 
 inline void average_pool(const PoolCall &call, Part part) {
-    each_tile<1, 4>(part, call.width, call.input.channels, 1, call.epilogue, PoolTile<false>{call});
+    each_tile<1, single_blocks>(part, call.width, call.input.channels, 1, PoolTile<false>{call});
 }
 
 struct MeanTile {
     const PoolCall &call;
 
     template <int P, int B>
-    void run(const Tile<P> &, const Finish<P> &finish, int block) const {
+    void run(const Tile<P> &tile, int block) const {
         const FloatMap &input = call.input;
         F values[1][B];
         pool_window<false>(input, {0, input.height}, {0, input.width}, block * lanes, values);
         ONEBIT_UNROLL
         for (int b = 0; b < B; ++b) values[0][b] = div(values[0][b], broadcast(float(input.height * input.width)));
-        finish.put(block * lanes, input.channels - block * lanes, values);
+        finish(call.epilogue, tile, block * lanes, input.channels - block * lanes, values);
     }
 };
 
-inline void mean_pool(const PoolCall &call, Part part) { each_tile<1, 4>(part, 1, call.input.channels, 1, call.epilogue, MeanTile{call}); }
+inline void mean_pool(const PoolCall &call, Part part) { each_tile<1, single_blocks>(part, 1, call.input.channels, 1, MeanTile{call}); }
 
 }  // namespace ONEBIT_SET
 }  // namespace onebit

@@ -82,157 +82,171 @@ ONEBIT_INLINE int blocks_together(int block, int end, int channels, int groups, 
     return smaller(most, smaller(end, (block / group_blocks + 1) * group_blocks) - block);
 }
 
-template <int P, int B>
-ONEBIT_INLINE void apply(const Post &post, const Tile<P> &tile, int channel, int channels, F (&v)[P][B]) {
-    ONEBIT_UNROLL
-    for (int b = 0; b < B; ++b) {
-        const int c = channel + b * lanes, count = smaller(lanes, channels - b * lanes);
-        const F scale = post.scale ? load(post.scale + c, count) : broadcast(post.p0);
-        const F bias = post.bias ? load(post.bias + c, count) : broadcast(post.p1);
-        const F nothing = broadcast(0);
-        ONEBIT_UNROLL
-        for (int p = 0; p < P; ++p) {
-            F &value = v[p][b];
-            switch (post.kind) {
-                case PostKind::add: value = add(value, load(at(post.map, tile.y[p], tile.x[p]) + c)); break;
-                case PostKind::multiply: value = mul(value, scale); break;
-                case PostKind::affine: value = fma(value, scale, bias); break;
-                case PostKind::relu: value = max(value, nothing); break;
-                case PostKind::prelu: value = select(ge(value, nothing), value, mul(value, scale)); break;
-                case PostKind::clamp: value = select(gt(scale, value), scale, select(gt(value, bias), bias, value)); break;
-            }
+// The signs of v + shift, without the addition: rounding never changes the sign of a sum.
+ONEBIT_INLINE void store_signs(uint32_t *pixel, int channel, int count, F v, F minus_shift) {
+    const uint16_t half = uint16_t(bits(ge(v, minus_shift)) & ((1u << count) - 1));
+    std::memcpy(reinterpret_cast<char *>(pixel) + unsigned(channel) / lanes * 2, &half, 2);
+}
+
+// One post of an epilogue on a block of channels of all pixels.
+template <int P>
+inline void apply(const Post &post, const Tile<P> &tile, int channel, int count, F (&v)[P]) {
+    const F scale = post.scale ? load(post.scale + channel, count) : broadcast(post.p0);
+    const F bias = post.bias ? load(post.bias + channel, count) : broadcast(post.p1);
+    const F nothing = broadcast(0);
+    switch (post.kind) {
+        case PostKind::add:
+            for (int p = 0; p < tile.count; ++p) v[p] = add(v[p], load(at(post.map, tile.y[p], tile.x[p]) + channel));
+            break;
+        case PostKind::multiply:
+            for (F &value : v) value = mul(value, scale);
+            break;
+        case PostKind::affine:
+            for (F &value : v) value = fma(value, scale, bias);
+            break;
+        case PostKind::relu:
+            for (F &value : v) value = max(value, nothing);
+            break;
+        case PostKind::prelu:
+            for (F &value : v) value = select(ge(value, nothing), value, mul(value, scale));
+            break;
+        case PostKind::clamp:
+            for (F &value : v) value = select(gt(scale, value), scale, select(gt(value, bias), bias, value));
+            break;
+    }
+}
+
+// From values to memory: a block of channels, `count` of them from `channel` on, at the pixels of the tile.
+template <int P>
+inline ONEBIT_NO_INLINE void finish_block(const Epilogue &epilogue, const Tile<P> &tile, int channel, int count, F (&v)[P]) {
+    for (int i = 0; i < epilogue.posts; ++i) apply(epilogue.post[i], tile, channel, count, v);
+    if (epilogue.out.data)
+        for (int p = 0; p < tile.count; ++p) {
+            float *out = at(epilogue.out, tile.y[p], tile.x[p]) + channel;
+            if (count == lanes) store(out, v[p]);
+            else store(out, v[p], count);
+        }
+    for (int i = 0; i < epilogue.signs; ++i) {
+        const SignOutput &sign = epilogue.sign[i];
+        const F minus_shift = broadcast(-sign.shift);
+        if (sign.scale) {
+            const F scale = load(sign.scale + channel, count), bias = load(sign.bias + channel, count);
+            for (int p = 0; p < tile.count; ++p)
+                store_signs(at(sign.bits, tile.y[p], tile.x[p]), channel, count, fma(v[p], scale, bias), minus_shift);
+        } else {
+            for (int p = 0; p < tile.count; ++p) store_signs(at(sign.bits, tile.y[p], tile.x[p]), channel, count, v[p], minus_shift);
         }
     }
 }
 
-// The signs of v + shift, without the addition: rounding never changes the sign of a sum.
-ONEBIT_INLINE void store_signs(char *pixel, int channel, int count, F v, F minus_shift) {
-    uint32_t mask = bits(ge(v, minus_shift));
-    if (count < lanes) mask &= (1u << count) - 1;
-    const uint16_t half = uint16_t(mask);
-    std::memcpy(pixel + unsigned(channel) / lanes * 2, &half, 2);
+// A block of values straight from registers, where there is nothing to do but to store them, their signs, or both.
+template <int P>
+ONEBIT_INLINE void store_block(float *const (&out)[P], int channel, int count, const F (&v)[P]) {
+    if (count == lanes) {
+        ONEBIT_UNROLL
+        for (int p = 0; p < P; ++p) store(out[p] + channel, v[p]);
+    } else {
+        ONEBIT_UNROLL
+        for (int p = 0; p < P; ++p) store(out[p] + channel, v[p], count);
+    }
 }
 
-// Values from registers to memory at the pixels of a tile. The common epilogues, at most one addition and one output of signs, have
-// their addresses worked out once a tile and their constants once a block; all others, and tiles that are not full, go through `general`.
+template <int P>
+ONEBIT_INLINE void store_block_signs(const SignOutput &sign, uint32_t *const (&bits)[P], int channel, int count, const F (&v)[P]) {
+    const F minus_shift = broadcast(-sign.shift);
+    if (sign.scale) {
+        const F scale = load(sign.scale + channel, count), bias = load(sign.bias + channel, count);
+        ONEBIT_UNROLL
+        for (int p = 0; p < P; ++p) store_signs(bits[p], channel, count, fma(v[p], scale, bias), minus_shift);
+    } else {
+        ONEBIT_UNROLL
+        for (int p = 0; p < P; ++p) store_signs(bits[p], channel, count, v[p], minus_shift);
+    }
+}
+
+// From values to memory for B blocks or a little less, `channels` channels in all.
+template <int P, int B>
+ONEBIT_INLINE void finish(const Epilogue &epilogue, const Tile<P> &tile, int channel, int channels, const F (&v)[P][B]) {
+    const bool plain = own_epilogues && epilogue.posts == 0 && epilogue.signs <= 1 && tile.count == P;
+    float *out[P] = {};
+    uint32_t *bits[P] = {};
+    if (plain && epilogue.out.data) addresses(tile, epilogue.out.data, epilogue.out.row, epilogue.out.pixel, out);
+    if (plain && epilogue.signs) {
+        const BitMap &next = epilogue.sign[0].bits;
+        addresses(tile, next.data, next.row, ptrdiff_t(next.words), bits);
+    }
+    ONEBIT_UNROLL
+    for (int b = 0; b < B; ++b) {
+        const int c = channel + b * lanes, count = smaller(lanes, channels - b * lanes);
+        F block[P];
+        ONEBIT_UNROLL
+        for (int p = 0; p < P; ++p) block[p] = v[p][b];
+        if (plain) {
+            if (epilogue.out.data) store_block(out, c, count, block);
+            if (epilogue.signs) store_block_signs(epilogue.sign[0], bits, c, count, block);
+        } else {
+            F copy[P];
+            for (int p = 0; p < P; ++p) copy[p] = block[p];
+            finish_block(epilogue, tile, c, count, copy);
+        }
+    }
+}
+
+// The epilogue of a residual network, an addition, the sum and its signs stored, straight from registers: for kernels that take little
+// time a tile. Addresses are worked out once a tile for all blocks.
 template <int P>
 struct Finish {
     const Epilogue &epilogue;
     const Tile<P> &tile;
-    const bool adds, stores, signs, common;
+    const bool fits;
     float *out[P];
     float *summand[P];
-    char *bits[P];
+    uint32_t *bits[P];
 
     ONEBIT_INLINE Finish(const Epilogue &epilogue, const Tile<P> &tile)
         : epilogue(epilogue),
           tile(tile),
-          adds(epilogue.posts == 1 && epilogue.post[0].kind == PostKind::add),
-          stores(epilogue.out.data),
-          signs(epilogue.signs),
-          common((adds || epilogue.posts == 0) && epilogue.signs <= 1 && tile.count == P) {
-        if (!common) return;
+          fits(own_epilogues && epilogue.posts == 1 && epilogue.post[0].kind == PostKind::add && epilogue.signs == 1 && epilogue.out.data && tile.count == P) {
+        if (!fits) return;
         const FloatMap &map = epilogue.post[0].map;
         const BitMap &next = epilogue.sign[0].bits;
-        if (stores) addresses(tile, epilogue.out.data, epilogue.out.row, epilogue.out.pixel, out);
-        if (adds) addresses(tile, map.data, map.row, map.pixel, summand);
-        if (signs) addresses(tile, reinterpret_cast<char *>(next.data), next.row * 4, ptrdiff_t(next.words) * 4, bits);
+        addresses(tile, epilogue.out.data, epilogue.out.row, epilogue.out.pixel, out);
+        addresses(tile, map.data, map.row, map.pixel, summand);
+        addresses(tile, next.data, next.row, ptrdiff_t(next.words), bits);
     }
 
-    // `channels` channels from `channel` on: B blocks or a little less.
-    template <int B>
-    ONEBIT_INLINE void put(int channel, int channels, const F (&v)[P][B]) const {
-        if (!common) {
+    ONEBIT_INLINE void put(int channel, int count, const F (&v)[P]) const {
+        if (!fits) {
             // Copies, so that tile and values need no place in memory otherwise.
             const Tile<P> pixels = tile;
-            F values[P][B];
-            for (int p = 0; p < P; ++p)
-                for (int b = 0; b < B; ++b) values[p][b] = v[p][b];
-            return general(epilogue, pixels, channel, channels, values);
+            F values[P];
+            for (int p = 0; p < P; ++p) values[p] = v[p];
+            return finish_block(epilogue, pixels, channel, count, values);
         }
-        if (adds && stores && signs) put_as<true, true, true>(channel, channels, v);
-        else if (adds && stores) put_as<true, true, false>(channel, channels, v);
-        else if (adds) put_as<true, false, true>(channel, channels, v);
-        else if (stores && signs) put_as<false, true, true>(channel, channels, v);
-        else if (stores) put_as<false, true, false>(channel, channels, v);
-        else put_as<false, false, true>(channel, channels, v);
-    }
-
-    template <bool adds, bool stores, bool signs, int B>
-    ONEBIT_INLINE void put_as(int channel, int channels, const F (&v)[P][B]) const {
+        F values[P];
         ONEBIT_UNROLL
-        for (int b = 0; b < B; ++b) {
-            const int left = channels - b * lanes;
-            if (left >= lanes) put_block<adds, stores, signs, true>(channel + b * lanes, lanes, b, v);
-            else put_block<adds, stores, signs, false>(channel + b * lanes, left, b, v);
-        }
-    }
-
-    template <bool adds, bool stores, bool signs, bool all_lanes, int B>
-    ONEBIT_INLINE void put_block(int channel, int count, int b, const F (&v)[P][B]) const {
-        const SignOutput &sign = epilogue.sign[0];
-        const F minus_shift = broadcast(-sign.shift);
-        const bool scales = signs && sign.scale;
-        F scale = minus_shift, bias = minus_shift;
-        if (scales) {
-            scale = load(sign.scale + channel, count);
-            bias = load(sign.bias + channel, count);
-        }
-        ONEBIT_UNROLL
-        for (int p = 0; p < P; ++p) {
-            F value = v[p][b];
-            if (adds) value = add(value, load(summand[p] + channel));
-            if (stores) {
-                if (all_lanes) store(out[p] + channel, value);
-                else store(out[p] + channel, value, count);
-            }
-            if (scales) value = fma(value, scale, bias);
-            if (signs) store_signs(bits[p], channel, all_lanes ? lanes : count, value, minus_shift);
-        }
-    }
-
-    template <int B>
-    static ONEBIT_NO_INLINE void general(const Epilogue &epilogue, const Tile<P> &tile, int channel, int channels, F (&v)[P][B]) {
-        for (int i = 0; i < epilogue.posts; ++i) apply(epilogue.post[i], tile, channel, channels, v);
-        for (int p = 0; p < tile.count; ++p)
-            for (int b = 0; b < B; ++b) {
-                const int y = tile.y[p], x = tile.x[p], c = channel + b * lanes, count = smaller(lanes, channels - b * lanes);
-                if (epilogue.out.data) {
-                    if (count == lanes) store(at(epilogue.out, y, x) + c, v[p][b]);
-                    else store(at(epilogue.out, y, x) + c, v[p][b], count);
-                }
-                for (int i = 0; i < epilogue.signs; ++i) {
-                    const SignOutput &sign = epilogue.sign[i];
-                    F value = v[p][b];
-                    if (sign.scale) value = fma(value, load(sign.scale + c, count), load(sign.bias + c, count));
-                    store_signs(reinterpret_cast<char *>(at(sign.bits, y, x)), c, count, value, broadcast(-sign.shift));
-                }
-            }
+        for (int p = 0; p < P; ++p) values[p] = add(v[p], load(summand[p] + channel));
+        store_block(out, channel, count, values);
+        store_block_signs(epilogue.sign[0], bits, channel, count, values);
     }
 };
 
-template <int P, int B>
-ONEBIT_INLINE void finish(const Epilogue &epilogue, const Tile<P> &tile, int channel, int channels, F (&v)[P][B]) {
-    Finish<P>(epilogue, tile).put(channel, channels, v);
-}
-
-// Runs a kernel on tiles of P pixels by at most most_blocks blocks. kernel.run<P, B>(tile, finish, block) computes B blocks of one group from
+// Runs a kernel on tiles of P pixels by at most most_blocks blocks. kernel.run<P, B>(tile, block) computes B blocks of one group from
 // block on.
 template <int P, int most_blocks, class TileKernel>
-ONEBIT_INLINE void each_tile(Part part, int width, int channels, int groups, const Epilogue &epilogue, const TileKernel &kernel) {
+ONEBIT_INLINE void each_tile(Part part, int width, int channels, int groups, const TileKernel &kernel) {
     const int end = part.row_end * width;
     for (int first = part.row_begin * width; first < end; first += P) {
         const Tile<P> tile = tile_at<P>(first, end, width);
-        const Finish<P> finish(epilogue, tile);
         for (int block = part.block_begin; block < part.block_end;) {
             const int together = blocks_together(block, part.block_end, channels, groups, most_blocks);
             if constexpr (most_blocks >= 4)
-                if (together == 4) kernel.template run<P, 4>(tile, finish, block);
+                if (together == 4) kernel.template run<P, 4>(tile, block);
             if constexpr (most_blocks >= 3)
-                if (together == 3) kernel.template run<P, 3>(tile, finish, block);
+                if (together == 3) kernel.template run<P, 3>(tile, block);
             if constexpr (most_blocks >= 2)
-                if (together == 2) kernel.template run<P, 2>(tile, finish, block);
-            if (together == 1) kernel.template run<P, 1>(tile, finish, block);
+                if (together == 2) kernel.template run<P, 2>(tile, block);
+            if (together == 1) kernel.template run<P, 1>(tile, block);
             block += together;
         }
     }

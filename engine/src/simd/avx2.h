@@ -22,7 +22,8 @@ struct Mask {
 };
 
 constexpr int wide_tile = 4, narrow_tile = 3;
-constexpr int real_pixels = 6, real_blocks = 1;
+constexpr int real_pixels = 6, real_blocks = 1, single_blocks = 4;
+constexpr bool own_rows = false, own_epilogues = true;
 
 // All ones in the lanes below `count`.
 ONEBIT_INLINE I lanes_below(int count) {
@@ -127,17 +128,28 @@ ONEBIT_INLINE I count_differences(I sum, I weights, const uint32_t *x) {
     return {_mm256_add_epi32(sum.low, count_bits(_mm256_xor_si256(word.low, weights.low))),
             _mm256_add_epi32(sum.high, count_bits(_mm256_xor_si256(word.high, weights.high)))};
 }
+// Written out, or the compiler collects products until the sums no longer fit the registers.
+ONEBIT_INLINE __m256i dot_pairs(__m256i sum, __m256i weights, __m256i x) {
+    __m256i products;
+    asm("vpmaddwd %[x], %[weights], %[products]\n\t"
+        "vpaddd %[products], %[sum], %[sum]"
+        : [sum] "+x"(sum), [products] "=x"(products)
+        : [weights] "x"(weights), [x] "x"(x));
+    return sum;
+}
 ONEBIT_INLINE I dot_pairs(I sum, I weights, I x) {
-    return {_mm256_add_epi32(sum.low, _mm256_madd_epi16(weights.low, x.low)),
-            _mm256_add_epi32(sum.high, _mm256_madd_epi16(weights.high, x.high))};
+    return {dot_pairs(sum.low, weights.low, x.low), dot_pairs(sum.high, weights.high, x.high)};
 }
 // Even and odd bytes apart, as 16-bit values: vpmaddubsw would saturate.
 ONEBIT_INLINE __m256i dot_quads(__m256i sum, __m256i weights, __m256i x) {
-    const __m256i even = _mm256_madd_epi16(_mm256_srai_epi16(_mm256_slli_epi16(weights, 8), 8), _mm256_and_si256(x, _mm256_set1_epi16(255)));
+    const __m256i even_weights = _mm256_srai_epi16(_mm256_slli_epi16(weights, 8), 8);
+    const __m256i even = _mm256_madd_epi16(even_weights, _mm256_and_si256(x, _mm256_set1_epi16(255)));
     const __m256i odd = _mm256_madd_epi16(_mm256_srai_epi16(weights, 8), _mm256_srli_epi16(x, 8));
     return _mm256_add_epi32(sum, _mm256_add_epi32(even, odd));
 }
-ONEBIT_INLINE I dot_quads(I sum, I weights, I x) { return {dot_quads(sum.low, weights.low, x.low), dot_quads(sum.high, weights.high, x.high)}; }
+ONEBIT_INLINE I dot_quads(I sum, I weights, I x) {
+    return {dot_quads(sum.low, weights.low, x.low), dot_quads(sum.high, weights.high, x.high)};
+}
 ONEBIT_INLINE void widen(int16_t *to, const uint8_t *from) {
     const __m128i *bytes = reinterpret_cast<const __m128i *>(from);
     __m256i *values = reinterpret_cast<__m256i *>(to);

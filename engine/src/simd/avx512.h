@@ -15,7 +15,8 @@ using I = __m512i;
 using Mask = __mmask16;
 
 constexpr int wide_tile = 8, narrow_tile = 7;
-constexpr int real_pixels = 6, real_blocks = 4;
+constexpr int real_pixels = 6, real_blocks = 4, single_blocks = 4;
+constexpr bool own_rows = true, own_epilogues = true;
 
 ONEBIT_INLINE __mmask16 first_lanes(int count) { return __mmask16(_bzhi_u32(0xffff, unsigned(count))); }
 

@@ -23,7 +23,8 @@ struct Mask {
 };
 
 constexpr int wide_tile = 4, narrow_tile = 4;
-constexpr int real_pixels = 6, real_blocks = 1;
+constexpr int real_pixels = 6, real_blocks = 1, single_blocks = 4;
+constexpr bool own_rows = false, own_epilogues = true;
 
 template <class Part>
 ONEBIT_INLINE F each(Part part) {

@@ -21,9 +21,12 @@ struct I {
 using Mask = uint32_t;
 
 // Pixels of a binary convolution that are computed together: one of these widths, whichever fits the map.
-constexpr int wide_tile = 8, narrow_tile = 7;
-// Pixels and blocks of a real or integer convolution that are computed together: as many sums as registers can hold.
-constexpr int real_pixels = 6, real_blocks = 4;
+constexpr int wide_tile = 2, narrow_tile = 2;
+// Pixels and blocks of a real or integer convolution that are computed together, as many sums as registers can hold; blocks where pixels
+// are taken one by one.
+constexpr int real_pixels = 2, real_blocks = 1, single_blocks = 1;
+// Whether code of their own for the usual lengths of rows and the usual epilogues is worth the time it takes to compile.
+constexpr bool own_rows = false, own_epilogues = false;
 
 template <class Lane>
 ONEBIT_INLINE F each(Lane lane) {
