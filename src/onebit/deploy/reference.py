@@ -162,8 +162,8 @@ def _pixel_conv(op: Operation, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
 
 
 def _binary_conv(op: Operation, tensors: dict[str, Tensor], x: Tensor, factor: Tensor | None = None) -> Tensor:
-    # contiguous: torch 2.13 computes nonsense from permuted weights of one channel
-    weight = torch.where(tensors["weight"], 1.0, -1.0).permute(0, 1, 4, 2, 3).contiguous()
+    # A copy with ordinary strides: torch 2.13 computes nonsense from permuted weights of one channel, and contiguous() keeps those.
+    weight = torch.where(tensors["weight"], 1.0, -1.0).permute(0, 1, 4, 2, 3).clone(memory_format=torch.contiguous_format)
     # Sums of -1 and +1 are whole numbers, exact in float32 below 2^24 of them.
     dtype = torch.float32 if weight[0, 0].numel() < 1 << 24 else torch.float64
     y = _channel(tensors["bias"])
