@@ -68,11 +68,12 @@ class Source:
         camera = self.name.isdecimal()
         if not camera and "://" not in self.name and not path.is_file():
             raise DataError(f"there is no video or folder {self.name}; a camera is a number such as 0")
-        before = cv2.setLogLevel(0)  # what failed is said below, once
+        logging = cv2.utils.logging
+        before = logging.setLogLevel(logging.LOG_LEVEL_SILENT)  # what failed is said below, once
         try:
             self._capture = cv2.VideoCapture(int(self.name) if camera else self.name)
         finally:
-            cv2.setLogLevel(before)
+            logging.setLogLevel(before)
         if not self._capture.isOpened():
             if camera:
                 raise DataError(f"camera {self.name} cannot be opened; is it connected and free?")
