@@ -49,10 +49,12 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     """
     import PIL.Image
 
-    from onebit.data.decode import to_rgb
-
     try:
         with PIL.Image.open(path) as image:
+            if image.mode == "RGB":
+                return np.asarray(image)
+            from onebit.data.decode import to_rgb  # brings torch with it, which a process for a baseline does without
+
             return np.asarray(to_rgb(image))
     # Pillow's decoders raise much more than OSError on damaged files.
     except Exception as error:
