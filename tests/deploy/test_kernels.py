@@ -106,8 +106,8 @@ def test_real_operations_are_torchs_to_rounding_and_the_same_on_every_kernel(dat
         size = draw(st.integers(1, min(3, height, width)))
         stride, ceil = draw(st.integers(1, 2)), draw(st.booleans())
         padding = draw(st.integers(0, size // 2))
-        fields = {"kernel": (size, size), "stride": (stride, stride), "padding": (padding, padding)}
-        build.add(kind, 0, flags=int(ceil), **fields)
+        square = {"kernel": (size, size), "stride": (stride, stride), "padding": (padding, padding)}
+        build.add(kind, 0, channels=channels, tensors=None, flags=int(ceil), **square)
         if kind == "max_pool":
             expected = F.max_pool2d(x, size, stride, padding, ceil_mode=ceil)
         else:
