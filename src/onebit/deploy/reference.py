@@ -180,7 +180,7 @@ def _binary_conv(op: Operation, tensors: dict[str, Tensor], x: Tensor, factor: T
 
 def _pointwise(op: Operation, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
     most = x.abs().amax((1, 2, 3), keepdim=True)
-    factor = torch.where(most > 0, 2047 / most, 0)
+    factor = torch.where((2047 / most).isfinite(), 2047 / most, 0)
     sums = F.conv2d((x * factor).round().double(), tensors["weight"].double()[:, :, None, None])
     return fma(sums.float(), _channel(tensors["scale"]) * (most / 2047), _channel(tensors["bias"]))
 
