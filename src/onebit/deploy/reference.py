@@ -163,7 +163,9 @@ def _pixel_conv(op: Operation, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
 
 def _binary_conv(op: Operation, tensors: dict[str, Tensor], x: Tensor, factor: Tensor | None = None) -> Tensor:
     # A copy with ordinary strides: torch 2.13 computes nonsense from permuted weights of one channel, and contiguous() keeps those.
-    weight = torch.where(tensors["weight"], 1.0, -1.0).permute(0, 1, 4, 2, 3).clone(memory_format=torch.contiguous_format)
+    weight = (
+        torch.where(tensors["weight"], 1.0, -1.0).permute(0, 1, 4, 2, 3).clone(memory_format=torch.contiguous_format)
+    )
     # Sums of -1 and +1 are whole numbers, exact in float32 below 2^24 of them.
     dtype = torch.float32 if weight[0, 0].numel() < 1 << 24 else torch.float64
     y = _channel(tensors["bias"])
@@ -180,7 +182,9 @@ def _binary_conv(op: Operation, tensors: dict[str, Tensor], x: Tensor, factor: T
 
 def _pointwise(op: Operation, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
     most = x.abs().amax((1, 2, 3), keepdim=True)
-    factor = torch.where((2047 / most).isfinite(), 2047 / most, 0)
+    # Not 2047 / most, which torch computes as a product with the reciprocal, rounded twice.
+    factor = torch.full_like(most, 2047) / most
+    factor = torch.where(factor.isfinite(), factor, 0)
     sums = F.conv2d((x * factor).round().double(), tensors["weight"].double()[:, :, None, None])
     return fma(sums.float(), _channel(tensors["scale"]) * (most / 2047), _channel(tensors["bias"]))
 
