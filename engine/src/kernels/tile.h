@@ -88,38 +88,31 @@ ONEBIT_INLINE void store_signs(uint32_t *pixel, int channel, int count, F v, F m
     std::memcpy(reinterpret_cast<char *>(pixel) + unsigned(channel) / lanes * 2, &half, 2);
 }
 
-// One post of an epilogue on a block of channels of all pixels.
+// A post other than an addition, on a block of channels of all pixels.
 template <int P>
-inline void apply(const Post &post, const Tile<P> &tile, int channel, int count, F (&v)[P]) {
+ONEBIT_INLINE void apply(const Post &post, int channel, int count, F (&v)[P]) {
     const F scale = post.scale ? load(post.scale + channel, count) : broadcast(post.p0);
     const F bias = post.bias ? load(post.bias + channel, count) : broadcast(post.p1);
     const F nothing = broadcast(0);
-    switch (post.kind) {
-        case PostKind::add:
-            for (int p = 0; p < tile.count; ++p) v[p] = add(v[p], load(at(post.map, tile.y[p], tile.x[p]) + channel));
-            break;
-        case PostKind::multiply:
-            for (F &value : v) value = mul(value, scale);
-            break;
-        case PostKind::affine:
-            for (F &value : v) value = fma(value, scale, bias);
-            break;
-        case PostKind::relu:
-            for (F &value : v) value = max(value, nothing);
-            break;
-        case PostKind::prelu:
-            for (F &value : v) value = select(ge(value, nothing), value, mul(value, scale));
-            break;
-        case PostKind::clamp:
-            for (F &value : v) value = select(gt(scale, value), scale, select(gt(value, bias), bias, value));
-            break;
-    }
+    ONEBIT_UNROLL
+    for (int p = 0; p < P; ++p) switch (post.kind) {
+            case PostKind::add: break;
+            case PostKind::multiply: v[p] = mul(v[p], scale); break;
+            case PostKind::affine: v[p] = fma(v[p], scale, bias); break;
+            case PostKind::relu: v[p] = max(v[p], nothing); break;
+            case PostKind::prelu: v[p] = select(ge(v[p], nothing), v[p], mul(v[p], scale)); break;
+            case PostKind::clamp: v[p] = select(gt(scale, v[p]), scale, select(gt(v[p], bias), bias, v[p])); break;
+        }
 }
 
 // From values to memory: a block of channels, `count` of them from `channel` on, at the pixels of the tile.
 template <int P>
 inline ONEBIT_NO_INLINE void finish_block(const Epilogue &epilogue, const Tile<P> &tile, int channel, int count, F (&v)[P]) {
-    for (int i = 0; i < epilogue.posts; ++i) apply(epilogue.post[i], tile, channel, count, v);
+    for (int i = 0; i < epilogue.posts; ++i) {
+        const Post &post = epilogue.post[i];
+        if (post.kind != PostKind::add) apply(post, channel, count, v);
+        else for (int p = 0; p < tile.count; ++p) v[p] = add(v[p], load(at(post.map, tile.y[p], tile.x[p]) + channel));
+    }
     if (epilogue.out.data)
         for (int p = 0; p < tile.count; ++p) {
             float *out = at(epilogue.out, tile.y[p], tile.x[p]) + channel;
@@ -192,27 +185,41 @@ ONEBIT_INLINE void finish(const Epilogue &epilogue, const Tile<P> &tile, int cha
     }
 }
 
-// The epilogue of a residual network, an addition, the sum and its signs stored, straight from registers: for kernels that take little
-// time a tile. Addresses are worked out once a tile for all blocks.
+// The same straight from registers for kernels that take little time a tile: up to three additions among the posts, one output of signs.
+// Addresses are worked out once a tile for all blocks.
 template <int P>
 struct Finish {
+    static constexpr int most_additions = 3;
+
     const Epilogue &epilogue;
     const Tile<P> &tile;
-    const bool fits;
+    const bool residual;  // one addition, and both outputs: the case that matters most has its own code
+    bool fits;
     float *out[P];
-    float *summand[P];
+    float *summand[most_additions][P];
     uint32_t *bits[P];
 
     ONEBIT_INLINE Finish(const Epilogue &epilogue, const Tile<P> &tile)
         : epilogue(epilogue),
           tile(tile),
-          fits(own_epilogues && epilogue.posts == 1 && epilogue.post[0].kind == PostKind::add && epilogue.signs == 1 && epilogue.out.data && tile.count == P) {
+          residual(epilogue.posts == 1 && epilogue.post[0].kind == PostKind::add && epilogue.out.data && epilogue.signs == 1) {
+        fits = own_epilogues && epilogue.signs <= 1 && tile.count == P;
+        if (residual) {
+            const FloatMap &map = epilogue.post[0].map;
+            if (fits) addresses(tile, map.data, map.row, map.pixel, summand[0]);
+        } else {
+            int additions = 0;
+            for (int i = 0; i < epilogue.posts && fits; ++i) {
+                if (epilogue.post[i].kind != PostKind::add) continue;
+                const FloatMap &map = epilogue.post[i].map;
+                if (additions == most_additions) fits = false;
+                else addresses(tile, map.data, map.row, map.pixel, summand[additions++]);
+            }
+        }
         if (!fits) return;
-        const FloatMap &map = epilogue.post[0].map;
         const BitMap &next = epilogue.sign[0].bits;
-        addresses(tile, epilogue.out.data, epilogue.out.row, epilogue.out.pixel, out);
-        addresses(tile, map.data, map.row, map.pixel, summand);
-        addresses(tile, next.data, next.row, ptrdiff_t(next.words), bits);
+        if (epilogue.out.data) addresses(tile, epilogue.out.data, epilogue.out.row, epilogue.out.pixel, out);
+        if (epilogue.signs) addresses(tile, next.data, next.row, ptrdiff_t(next.words), bits);
     }
 
     ONEBIT_INLINE void put(int channel, int count, const F (&v)[P]) const {
@@ -224,10 +231,27 @@ struct Finish {
             return finish_block(epilogue, pixels, channel, count, values);
         }
         F values[P];
+        if (residual) {
+            ONEBIT_UNROLL
+            for (int p = 0; p < P; ++p) values[p] = add(v[p], load(summand[0][p] + channel));
+            store_block(out, channel, count, values);
+            store_block_signs(epilogue.sign[0], bits, channel, count, values);
+            return;
+        }
         ONEBIT_UNROLL
-        for (int p = 0; p < P; ++p) values[p] = add(v[p], load(summand[p] + channel));
-        store_block(out, channel, count, values);
-        store_block_signs(epilogue.sign[0], bits, channel, count, values);
+        for (int p = 0; p < P; ++p) values[p] = v[p];
+        for (int i = 0, addition = 0; i < epilogue.posts; ++i) {
+            const Post &post = epilogue.post[i];
+            if (post.kind == PostKind::add) {
+                ONEBIT_UNROLL
+                for (int p = 0; p < P; ++p) values[p] = add(values[p], load(summand[addition][p] + channel));
+                ++addition;
+            } else {
+                apply(post, channel, count, values);
+            }
+        }
+        if (epilogue.out.data) store_block(out, channel, count, values);
+        if (epilogue.signs) store_block_signs(epilogue.sign[0], bits, channel, count, values);
     }
 };
 
