@@ -174,7 +174,7 @@ def _binary_conv(graph: _Graph, index: int) -> Any:
 def _pointwise(graph: _Graph, index: int) -> Any:
     op, x = graph.op, graph.input(index)
     largest = op.reduce_max(op.abs(x), np.array([1, 2, 3]), True)
-    largest = op.maximum(largest, np.finfo(np.float32).tiny)
+    largest = op.maximum(largest, np.float32(1e-35))  # 2047 divided by less is infinite
     whole = op.round(op.multiply(x, op.divide(np.float32(2047), largest)), "HALF_TO_EVEN")
     sums = graph.convolution(index, whole, graph.tensor(index, "weight")[:, None, None])
     sums = op.multiply(sums, op.divide(largest, np.float32(2047)))

@@ -94,7 +94,7 @@ class FloatNetwork(nn.Module):
             for role in op.tensors:
                 tensor = torch.from_numpy(np.array(program.tensor(index, role)))
                 if role == "weight":
-                    tensor = tensor.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+                    tensor = tensor.permute(0, 3, 1, 2).clone(memory_format=torch.channels_last)
                 elif op.kind == "affine":
                     tensor = tensor.view(-1, 1, 1)
                 self.register_buffer(f"{role}_{index}", tensor)
