@@ -1,8 +1,9 @@
 // What single layers cost: microseconds, multiply-accumulates per cycle and their share of the ceiling, one thread, median of CPU times.
 //   layers [kernel set]
 // The binary layers do all that they do in a network: scale and norm, shortcut added in place, floats and the next signs stored. The
-// clock is measured in the same run by a loop of dependent additions, one a cycle. Ceilings are those of a processor that issues two
-// 512-bit operations a cycle (Zen 4): three of them for 512 binary products, one for 16 float, 32 16-bit or 64 8-bit ones at half that rate.
+// clock is measured in the same run by a loop of dependent additions, one a cycle. Ceilings are those of a processor that
+// issues two 512-bit operations a cycle (Zen 4): three of them for 512 binary products; 16 float, 32 16-bit or 64 8-bit ones take one, at
+// half that rate.
 #include <time.h>
 
 #include <algorithm>
@@ -45,15 +46,21 @@ double cycles_per_second() {
     constexpr long additions = 400000;
     return additions / median_seconds([] {
         long sum = 0;
-        for (long i = 0; i < additions; i += 8)
-            for (int k = 0; k < 8; ++k) asm volatile("add $1, %0" : "+r"(sum));
+        const auto add_one = [&] {
+            ++sum;
+            asm volatile("" : "+r"(sum));  // so that the compiler adds every time
+        };
+        for (long i = 0; i < additions; i += 8) {
+            add_one(), add_one(), add_one(), add_one();
+            add_one(), add_one(), add_one(), add_one();
+        }
     });
 }
 
 // A map with a frame of zeros and slack behind it.
 template <class T>
 struct Buffer {
-    std::vector<T> values;
+    Weights<T> values;  // a vector that starts at a cache line, as a session's maps do
     Map<T> map;
 
     Buffer(int height, int width, int channels, int pad_h, int pad_w, bool random) {
@@ -173,7 +180,6 @@ public:
         PixelConvCall call;
         plan_pixels(conv, size, size, &call);
         const Buffer<uint8_t> input(size, size, 3, kernel / 2, kernel / 2, true);
-        call.input.data = input.map.data;
         call.input = input.map;
         Buffer<float> out(call.height, call.width, channels_out, 0, 0, false);
         call.epilogue.out = out.map;
