@@ -1,6 +1,7 @@
 // A check that prints what failed and where, and random numbers that are the same everywhere.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>

@@ -113,7 +113,7 @@ private:
             case k_pointwise: {
                 float m = 0;
                 for (float v : a.data) m = std::max(m, std::fabs(v));
-                const float factor = m == 0 ? 0 : 2047 / m, step = m / 2047;
+                const float factor = std::isfinite(2047 / m) ? 2047 / m : 0, step = m / 2047;
                 each(out, [&](int o, int y, int x) {
                     int sum = 0;
                     for (int c = 0; c < a.size.channels; ++c)
