@@ -16,6 +16,7 @@ from onebit.training.recipe_files import recipe_to_dict
 from onebit.training.teacher import teacher_recipe
 
 CARDS = list_recipes()
+TRACKERS = [name for name in CARDS if "siamfc" in name or name.startswith("rb-sf")]
 PAPER = [name for name in CARDS if name.startswith("rbcn-paper-")]
 FULL = ["rbcn-paper-cifar100-32-32-64-128", "rbcn-cifar100-32-32-64-128", "rbcn-cifar10-cpu"]
 WIDTHS = ["32-32-64-128", "32-64-128-256", "64-64-128-256"]
@@ -39,9 +40,12 @@ _built = {}
 
 def networks(recipe):
     """Student and twin of a card, built once for all cards of the same structure and method."""
-    info = DATASETS[recipe.data.dataset]
-    size = recipe.data.augment.crop or recipe.data.image_size or info.shape[1]
-    data = {"num_classes": 10, "in_channels": info.shape[0], "image_size": size}
+    if recipe.data.dataset == "pairs":
+        data = {"num_classes": 1, "in_channels": 3, "image_size": 239}
+    else:
+        info = DATASETS[recipe.data.dataset]
+        size = recipe.data.augment.crop or recipe.data.image_size or info.shape[1]
+        data = {"num_classes": 10, "in_channels": info.shape[0], "image_size": size}
     key = repr((recipe.model, recipe.method, data))
     if key not in _built:
         _built[key] = build_model(recipe, data), build_model(teacher_recipe(recipe), data)
@@ -59,8 +63,8 @@ def test_a_card_is_known_by_its_own_name_and_says_what_it_is(name):
 @pytest.mark.parametrize("name", CARDS)
 def test_a_card_names_registered_things(name):
     recipe = load_recipe(name)
-    assert recipe.data.dataset in list_datasets()
-    assert recipe.model.name in list_models()
+    assert recipe.data.dataset in (["pairs"] if name in TRACKERS else list_datasets())
+    assert recipe.model.name in list_models(kind="tracker" if name in TRACKERS else "classifier")
     assert recipe.method.name in list_methods()
 
 
@@ -79,7 +83,8 @@ def test_a_card_builds_its_network_and_its_twin(name):
     student, twin = networks(recipe)
     assert [tap.module for tap in student.taps] == [tap.module for tap in twin.taps]
     roles = {group["name"] for group in parameter_groups(student, recipe.optimizer)}
-    assert roles == {"real", "norm", "binary"} | ({"matrix"} if recipe.method.name in ("rbcn", "pcnn") else set())
+    binary = {"binary"} if recipe.method.name != "real" else set()
+    assert roles == {"real", "norm"} | binary | ({"matrix"} if recipe.method.name in ("rbcn", "pcnn") else set())
 
 
 @pytest.mark.parametrize("name", CARDS)
@@ -105,6 +110,20 @@ def test_the_ablation_quartet_differs_in_one_line_each(name):
         text = (resources.files("onebit.recipes") / f"{name}-{part}.toml").read_text()
         tables = {key: value for key, value in tomllib.loads(text).items() if isinstance(value, dict)}
         assert len(tables) == 1
+
+
+def test_siamfc_is_the_published_training_and_the_small_cards_are_its_size_only():
+    recipe = load_recipe("siamfc")
+    optimizer = recipe.optimizer
+    assert (optimizer.name, optimizer.lr, optimizer.momentum, optimizer.weight_decay) == ("sgd", 0.01, 0.9, 5e-4)
+    assert (recipe.data.batch_size, recipe.training.epochs, recipe.pairs.per_sequence) == (8, 50, 1)
+    assert (recipe.model.widths, recipe.model.options) == ((), {})
+    size = {"model.widths", "training.epochs", "training.precision", "pairs.per_sequence", "pairs.min_size", "data.workers"}
+    for name in ("siamfc", "xnor-siamfc", "rb-sf"):
+        teacher = {"teacher.checkpoint"} if name == "rb-sf" else set()
+        assert differences(name, f"{name}-cpu") == size | teacher
+    guidance = {"method.name", "adversarial.enabled", "refresh.enabled", "teacher.source", "teacher.checkpoint"}
+    assert differences("xnor-siamfc", "rb-sf") == guidance
 
 
 def test_xnor_is_one_more_method_over_the_same_recipe():
