@@ -40,6 +40,8 @@ from onebit.training.optimization import make_optimizer
 from onebit.training.recipe import OptimizerConfig
 
 SEED, BATCH = 0, 32
+#: a difference of logits that roundings do not make, but another sign does
+FLIPPED = 1e-3
 #: light enough for the 3x3 stem, which keeps the maps four times as wide
 SMALL_STEM = ("resnet18", "bireal_resnet18", "wrn22", "igp_resnet21")
 
@@ -170,6 +172,7 @@ def compare(case: Case, steps: int, folder: Path, flip_images: int) -> dict[str,
     }
     right = dict.fromkeys(("torch", *packed), 0)
     same, largest, magnitude = 0, 0.0, 0.0
+    rounding, apart = 0.0, []
     for start in range(0, len(test), 250):
         pixels, labels = test.images[start : start + 250], test.labels[start : start + 250]
         with torch.inference_mode():
@@ -179,15 +182,21 @@ def compare(case: Case, steps: int, folder: Path, flip_images: int) -> dict[str,
             right[name] += int((logits.argmax(1) == labels).sum())
         ours = answers["float32"]
         same += int((ours.argmax(1) == theirs.argmax(1)).sum())
-        largest = max(largest, float((ours - theirs).abs().max()))
+        difference = (ours - theirs).abs().amax(1)
+        largest = max(largest, float(difference.max()))
+        flipped = difference > FLIPPED
+        rounding = max(rounding, float(difference[~flipped].max()))
+        apart += (start + flipped.nonzero().flatten()).tolist()
         magnitude = max(magnitude, float(theirs.abs().max()))
-    flips = count_flips(network, packed["float32"], test.images[:flip_images], normalise)
+    shown = sorted({*range(flip_images), *apart[:flip_images]})
+    flips = count_flips(network, packed["float32"], test.images[shown], normalise)
     row: dict[str, object] = {
         "data": case.data, "structure": case.structure, "method": case.method,
         "options": " ".join(f"{key}={value}".replace(" ", "") for key, value in case.options.items()),
         "steps": steps, "seed": SEED, "n": len(test), "same_class": same,
         "largest_difference": f"{largest:.3g}", "largest_logit": f"{magnitude:.3g}",
-        "flip_images": flip_images, "signs": flips.signs, "first_flips": flips.first, "later_flips": flips.later,
+        "largest_rounding": f"{rounding:.3g}",
+        "images_with_flips": len(apart), "flip_images": len(shown), "signs": flips.signs, "first_flips": flips.first, "later_flips": flips.later,
         "layers_with_flips": flips.layers, "first_flips_distance": f"{flips.distance:.2g}",
         **{f"top1_{name}": f"{100 * count / len(test):.2f}" for name, count in right.items()},
         "bytes": packed["float32"].num_bytes, "kernel": packed["float32"].kernel,
@@ -203,7 +212,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for networks and measurements")
     parser.add_argument("--only", nargs="*", default=[], help="parts of names of cases, such as cifar10-wrn22 or -rbcn")
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--flip-images", type=int, default=200, help="images on which signs are compared")
+    parser.add_argument(
+        "--flip-images",
+        type=int,
+        default=200,
+        help="images on which signs are compared: the first ones and those whose logits differ",
+    )
     parser.add_argument("--trained-only", action="store_true", help="leave out networks that are not in DIR")
     parser.add_argument("--csv", type=Path, help="where the table goes")
     options = parser.parse_args(arguments)
