@@ -50,7 +50,7 @@ def pack_run(path: str | os.PathLike[str], *, which: str = "last", precision: Pr
         "epoch": checkpoint["epoch"],
         "data": recipe["data"],
     }
-    own = model.packed_metadata() if hasattr(model, "packed_metadata") else {}
+    describe: Any = getattr(model, "packed_metadata", dict)
     return pack(
         model,
         (data["in_channels"], data["image_size"], data["image_size"]),
@@ -58,7 +58,7 @@ def pack_run(path: str | os.PathLike[str], *, which: str = "last", precision: Pr
         classes=data["classes"] or None,
         mean=data["mean"],
         std=data["std"],
-        metadata={"model": recipe["model"]["name"], "method": recipe["method"]["name"], "run": run, **own},
+        metadata={"model": recipe["model"]["name"], "method": recipe["method"]["name"], "run": run, **describe()},
     )
 
 
