@@ -6,21 +6,39 @@
 namespace onebit {
 namespace ONEBIT_SET {
 
-struct ElementwiseTile {
-    const ElementwiseCall &call;
-
-    template <int P, int B>
-    void run(const Tile<P> &tile, int block) const {
-        const float *pixel = at(call.input, tile.y[0], tile.x[0]) + block * lanes;
-        F values[1][B];
-        ONEBIT_UNROLL
-        for (int b = 0; b < B; ++b) values[0][b] = load(pixel + b * lanes);
-        finish(call.epilogue, tile, block * lanes, call.input.channels - block * lanes, values);
-    }
-};
-
+// Pixel by pixel, with addresses worked out once a pixel: maps are wide here, concatenations above all.
 inline void elementwise(const ElementwiseCall &call, Part part) {
-    each_tile<1, single_blocks>(part, call.input.width, call.input.channels, 1, ElementwiseTile{call});
+    const Epilogue &epilogue = call.epilogue;
+    const int channels = call.input.channels;
+    const float *summand[max_posts] = {};
+    uint32_t *signs[max_signs] = {};
+    for (int y = part.row_begin; y < part.row_end; ++y)
+        for (int x = 0; x < call.input.width; ++x) {
+            const float *pixel = at(call.input, y, x);
+            float *const out = epilogue.out.data ? at(epilogue.out, y, x) : nullptr;
+            for (int i = 0; i < epilogue.posts; ++i)
+                if (epilogue.post[i].kind == PostKind::add) summand[i] = at(epilogue.post[i].map, y, x);
+            for (int i = 0; i < epilogue.signs; ++i) signs[i] = at(epilogue.sign[i].bits, y, x);
+            for (int block = part.block_begin; block < part.block_end; ++block) {
+                const int channel = block * lanes, count = smaller(lanes, channels - channel);
+                F v[1] = {load(pixel + channel)};
+                for (int i = 0; i < epilogue.posts; ++i) {
+                    if (epilogue.post[i].kind == PostKind::add) v[0] = add(v[0], load(summand[i] + channel));
+                    else apply(epilogue.post[i], channel, count, v);
+                }
+                if (out) {
+                    if (count == lanes) store(out + channel, v[0]);
+                    else store(out + channel, v[0], count);
+                }
+                for (int i = 0; i < epilogue.signs; ++i) {
+                    const SignOutput &sign = epilogue.sign[i];
+                    F value = v[0];
+                    if (sign.scale && count == lanes) value = fma(value, load(sign.scale + channel), load(sign.bias + channel));
+                    else if (sign.scale) value = fma(value, load(sign.scale + channel, count), load(sign.bias + channel, count));
+                    store_signs(signs[i], channel, count, value, broadcast(-sign.shift));
+                }
+            }
+        }
 }
 
 inline void mean_abs(const FloatMap &in, const FloatMap &out, int row_begin, int row_end) {
