@@ -219,6 +219,8 @@ struct Check {
                 channels(in);
                 break;
             case OpKind::clamp:
+                if (op.p0 > op.p1) refuse("has bounds from " + std::to_string(op.p0) + " to " + std::to_string(op.p1));
+                [[fallthrough]];
             case OpKind::multiply:
             case OpKind::mean_pool:
             case OpKind::relu: channels(in); break;

@@ -28,7 +28,10 @@ Threads::Threads(int count) {
     try {
         for (int worker = 1; worker < count; ++worker) workers_.emplace_back([this, worker] { work(worker); });
     } catch (...) {
-        stop_ = true;
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            stop_ = true;
+        }
         wake_.notify_all();
         for (std::thread &thread : workers_) thread.join();
         throw;

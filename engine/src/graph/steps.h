@@ -1,6 +1,7 @@
 // Steps as they run: one kernel call each, over any part of its rows and blocks of channels.
 #pragma once
 
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -104,8 +105,8 @@ struct MagnitudeStep : Step {
 struct QuantizeStep : Step {
     std::shared_ptr<Quantization> shared;
     void run(const Kernels &kernels, Part part, int) override {
-        const float greatest = shared->greatest();
-        kernels.quantize(shared->source, greatest > 0 ? 2047.0f / greatest : 0.0f, shared->target, part.row_begin, part.row_end);
+        const float factor = 2047.0f / shared->greatest();
+        kernels.quantize(shared->source, std::isfinite(factor) ? factor : 0.0f, shared->target, part.row_begin, part.row_end);
     }
 };
 
