@@ -229,6 +229,7 @@ def test_export_to_openvino(onebit: Callable, packed: Path) -> None:
         ("run small.toml digit.png", 1, "small.toml"),
         ("run cut.onebit digit.png", 1, "cut.onebit"),
         ("run FILE digit.png --threads 0", 2, "threads is a whole number"),
+        ("run FILE", 2, "no image is named"),
         ("run FILE digit.png --kernel avx3", 2, "avx3"),
         ("bench FILE --against tensorrt", 2, "unknown engine to compare with 'tensorrt'"),
         ("bench FILE --against torch --threads 0", 2, "threads and rounds are 1 or more"),

@@ -4,9 +4,11 @@ import gc
 import os
 import pickle
 import resource
+import struct
 import subprocess
 import sys
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,7 +19,7 @@ import onebit
 from onebit import PackedModel, create_model, load, pack
 from onebit.data.augment import Normalise
 from onebit.deploy import engine, packed_model
-from onebit.errors import UsageError
+from onebit.errors import PackedFileError, UsageError
 from settled import settle
 
 needs_engine = pytest.mark.skipif(engine.library() is None, reason="the engine was not built")
@@ -150,11 +152,12 @@ def test_sizes_that_do_not_fit(kernel):
 
 
 def test_threads_and_kernels_that_cannot_be(path):
-    for threads in (0, -1, 1.5, True):
-        with pytest.raises(UsageError, match="threads is a whole number, 1 or more"):
+    for threads in (0, -1, 1025, 2**32 + 1, 1.5, True):
+        with pytest.raises(UsageError, match="threads is a whole number from 1 to 1024"):
             load(path, threads=threads)
-    with pytest.raises(UsageError, match="sse9"):
-        load(path, kernel="sse9")
+    for kernel in ("sse9", 3):
+        with pytest.raises(UsageError, match=str(kernel)):
+            load(path, kernel=kernel)
 
 
 @needs_engine
@@ -265,3 +268,38 @@ def test_forked_processes_have_threads_of_their_own(path):
 
 def test_importing_the_package_stays_quick():
     subprocess.run([sys.executable, "-c", "import sys, onebit; assert 'torch' not in sys.modules"], check=True)
+
+
+@pytest.mark.parametrize("kernel", dict.fromkeys([*KERNELS[:1], "python"]))
+@pytest.mark.parametrize(
+    "metadata",
+    [b"", b"{", b"[]", b"3", b"\xff\xfe", b"[" * 100_000, '{"a":1}'.encode("utf-16")]
+    + [
+        f'{{"{key}":{value}}}'.encode()
+        for key, value in (("output_shape", 5), ("classes", '"abc"'), ("paths", "[1]"), ("run", 2))
+    ],
+    ids=lambda text: repr(text[:20]),
+)
+def test_damaged_metadata(packed, kernel, metadata):
+    data = bytearray(packed._bytes() + metadata)
+    struct.pack_into("<QQQ", data, 16, len(data), len(data) - len(metadata), len(metadata))
+    struct.pack_into("<I", data, 12, zlib.crc32(data[16:]))
+    with pytest.raises(PackedFileError, match="metadata"):
+        load(bytes(data), kernel=kernel)
+
+
+def test_any_bytes_and_any_file_name(packed, path, tmp_path):
+    data = path.read_bytes()
+    strange = os.path.join(os.fsencode(tmp_path), b"a \xff.onebit")
+    with open(strange, "wb") as stream:
+        stream.write(data)
+    for source in (bytearray(data), memoryview(data), os.fsdecode(strange)):
+        assert load(source)(IMAGES).equal(packed(IMAGES))
+    with pytest.raises(PackedFileError, match="is a folder"):
+        load(tmp_path)
+
+
+def test_unusual_tensors(packed):
+    assert packed(torch._neg_view(-IMAGES)).equal(packed(IMAGES))
+    with pytest.raises(UsageError, match="to_dense"):
+        packed(IMAGES.to_sparse())

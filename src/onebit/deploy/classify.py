@@ -23,6 +23,8 @@ def classify(packed: PackedModel, paths: Sequence[str | os.PathLike[str]], top: 
     Raises:
         UsageError: for a network that is no classifier or takes no pixels. DataError: for a file that is no image.
     """
+    if not paths:
+        raise UsageError("no image is named; give one or more image files")
     program = packed.program
     if not program.takes_pixels_only and "scale" not in program.operations[0].tensors:
         raise UsageError(

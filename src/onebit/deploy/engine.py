@@ -15,6 +15,8 @@ from onebit import __version__
 from onebit.errors import OnebitError, PackedFileError, UsageError
 
 _ERRORS: dict[int, type[OnebitError]] = {1: UsageError, 2: PackedFileError, 3: UsageError, 4: UsageError}
+#: of one session, as in engine/src/api.cpp
+MOST_THREADS = 1024
 _TYPES = {np.dtype(np.float32): 0, np.dtype(np.uint8): 1}
 
 
@@ -122,7 +124,7 @@ class Model:
         if isinstance(source, bytes):
             _check(engine.onebit_model_read(source, len(source), name, byref(self._handle)))
         else:
-            _check(engine.onebit_model_open(str(source).encode(), name, byref(self._handle)))
+            _check(engine.onebit_model_open(os.fsencode(source), name, byref(self._handle)))
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None):

@@ -6,7 +6,6 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from onebit import files
-from onebit.deploy.program import KIND_BY_NUMBER, KINDS, ROLES, TYPES, Operation, Program
+from onebit.deploy.program import KIND_BY_NUMBER, KINDS, ROLES, TYPES, Operation, Program, check_metadata
 from onebit.errors import PackedFileError, UsageError
 
 MAGIC = b"\x89OBT\r\n\x1a\n"
@@ -73,7 +72,7 @@ def read_program(source: bytes | str | os.PathLike[str]) -> Program:
     name = "the data" if isinstance(source, bytes) else str(source)
     try:
         return _Reader(source if isinstance(source, bytes) else read_bytes(source)).program()
-    except UsageError as error:
+    except (UsageError, PackedFileError) as error:
         raise PackedFileError(f"{name} is not a usable .onebit file: {error}") from None
 
 
@@ -83,6 +82,22 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise PackedFileError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def parse_metadata(data: bytes) -> dict[str, Any]:
+    """A file's metadata, whose known keys hold what they should.
+
+    Raises:
+        PackedFileError: if they are no JSON object or do not.
+    """
+    try:
+        metadata = json.loads(data.decode())
+        check_metadata(metadata)
+    except (ValueError, RecursionError) as error:
+        raise PackedFileError(f"its metadata are no JSON: {error}") from None
+    except UsageError as error:
+        raise PackedFileError(f"damaged file: its {error}") from None
+    return metadata
 
 
 def _to_bytes(tensor: np.ndarray) -> bytes:
@@ -127,7 +142,7 @@ class _Reader:
         return Program(
             tuple(self._operation(i, row) for i, row in enumerate(operations)),
             tuple(self._tensor(i, row) for i, row in enumerate(tensors)),
-            self._metadata(),
+            parse_metadata(self.data[self.metadata_at : self.metadata_at + self.metadata_size]),
         )
 
     def _within(self, offset: int, size: int, alignment: int, name: str) -> None:
@@ -180,12 +195,3 @@ class _Reader:
         if count % 8 and stream[-1] >> (count % 8):
             raise UsageError(f"{name} has bits beyond its {count}")
         return np.unpackbits(stream, count=count, bitorder="little").view(bool).reshape(shape)
-
-    def _metadata(self) -> Mapping[str, Any]:
-        try:
-            metadata = json.loads(self.data[self.metadata_at : self.metadata_at + self.metadata_size].decode())
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"its metadata are no JSON: {error}") from None
-        if not isinstance(metadata, dict):
-            raise UsageError("its metadata are no JSON object")
-        return metadata

@@ -80,4 +80,6 @@ def _quantise(weight: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
     # As float32, which is how it is stored; a filter of nothing but zeros has any step.
     step = (most / limit).astype(np.float32).astype(np.float64)
     step = np.where(step > 0, step, 1.0)
-    return np.rint(weight / step.reshape(-1, *[1] * (weight.ndim - 1))), step
+    whole = np.rint(weight / step.reshape(-1, *[1] * (weight.ndim - 1)))
+    # A step among the subnormal numbers, which are coarse, may be much too small.
+    return whole.clip(-limit, limit), step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 import onebit
 from onebit.deploy.file import write_program
 from onebit.deploy.folding import in_order, write_out
-from onebit.deploy.integers import pixel_table, use_integers
+from onebit.deploy.integers import normalisation, pixel_table, use_integers
 from onebit.deploy.lowering import Lowering, Obstacle
 from onebit.deploy.packed_model import PackedModel
+from onebit.deploy.program import check_metadata
 from onebit.errors import UsageError
 from onebit.graph import bare_module, capture
 
@@ -92,8 +94,11 @@ def pack(
     if precision not in ("float32", *_BITS):
         raise UsageError(f"precision is 'float32', 'int16' or 'int8', not {precision!r}")
     _check_normalisation(shape[0], mean, std, precision)
+    check_metadata({} if metadata is None else metadata)
     try:
-        lowering = Lowering(module, capture(module, (_BATCH, *shape)))
+        graph = capture(module, (_BATCH, *shape))
+        with np.errstate(all="ignore"):  # what is not finite is named when it is written
+            lowering = Lowering(module, graph)
         if lowering.obstacles:
             raise UsageError(_not_packable(module, lowering.obstacles))
     except UsageError as error:
@@ -109,7 +114,8 @@ def pack(
         if precision == "float32":
             in_order(output)[0].tensors["scale"] = pixel_table(mean, std)
         else:
-            use_integers(output, _BITS[precision], mean, std)
+            with np.errstate(all="ignore"):
+                use_integers(output, _BITS[precision], mean, std)
     facts = {
         "input_shape": list(shape),
         "output_shape": list(result),
@@ -120,14 +126,20 @@ def pack(
         "creator": f"onebit {onebit.__version__}",
     }
     known = {key: value for key, value in facts.items() if value is not None}
-    return PackedModel(write_program(write_out(output, {**known, **(metadata or {})})), None, 1)
+    with np.errstate(all="ignore"):
+        program = write_out(output, {**known, **(metadata or {})})
+    return PackedModel(write_program(program), None, 1)
 
 
-def _image_shape(example: Tensor | Sequence[int]) -> tuple[int, int, int]:
-    sizes = tuple(example.shape) if isinstance(example, Tensor) else tuple(example)
-    whole = all(isinstance(size, int) and size > 0 for size in sizes)
-    if not whole or len(sizes) not in ((4,) if isinstance(example, Tensor) else (3, 4)):
-        raise UsageError(f"example_input is a shape (channels, height, width) or a batch of images, got {sizes}")
+def _image_shape(example: Any) -> tuple[int, int, int]:
+    batch = isinstance(example, Tensor | np.ndarray) and example.ndim != 1
+    given = example.shape if batch else example
+    try:
+        sizes = tuple(map(operator.index, given))
+    except TypeError:
+        sizes = ()
+    if min(sizes, default=0) < 1 or len(sizes) not in ((4,) if batch else (3, 4)):
+        raise UsageError(f"example_input is a shape (channels, height, width) or a batch of images, got {given!r:.80}")
     channels, height, width = sizes[-3:]
     return channels, height, width
 
@@ -143,10 +155,19 @@ def _check_normalisation(
                 f"precision {precision} computes on pixels; give mean and std of the images it was trained on"
             )
         return
-    finite = np.isfinite([*mean, *std]).all()
-    if len(mean) != channels or len(std) != channels or not finite or min(std) <= 0:
+    try:
+        with np.errstate(all="ignore"):
+            factor, summand = normalisation(mean, std)
+            fits = (
+                factor.shape == summand.shape == (channels,)
+                and np.isfinite([*mean, *pixel_table(mean, std)[:, -1]]).all()
+            )
+    except (TypeError, ValueError):
+        fits = False
+    if not fits or factor.min() <= 0:
         raise UsageError(
-            f"mean and std are one number for each of the {channels} channels, std above 0; got {list(mean)} and {list(std)}"
+            f"mean and std are one number for each of the {channels} channels, std above 0, and pixels stay finite in float32; "
+            f"got {mean!r:.80} and {std!r:.80}"
         )
 
 

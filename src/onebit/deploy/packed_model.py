@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import threading
 import warnings
@@ -17,7 +16,7 @@ from torch import Tensor
 from onebit import files
 from onebit.deploy import engine
 from onebit.deploy.engine import Model, Session, Step
-from onebit.deploy.file import HEADER_SIZE, read_bytes, read_program
+from onebit.deploy.file import HEADER_SIZE, parse_metadata, read_bytes, read_program
 from onebit.deploy.program import Program
 from onebit.deploy.reference import as_tensor, run_program
 from onebit.errors import PackedFileError, UsageError, unknown_name
@@ -44,8 +43,10 @@ class PackedModel:
     """
 
     def __init__(self, source: bytes | Path, kernel: str | None, threads: int) -> None:
-        if type(threads) is not int or threads < 1:
-            raise UsageError(f"threads is a whole number, 1 or more, got {threads!r}")
+        if type(threads) is not int or not 1 <= threads <= engine.MOST_THREADS:
+            raise UsageError(f"threads is a whole number from 1 to {engine.MOST_THREADS}, got {threads!r}")
+        if kernel is not None and not isinstance(kernel, str):
+            raise UsageError(f"kernel is the name of one, or None, got {kernel!r}")
         self.threads = threads
         self._source = source
         self._header = source[:HEADER_SIZE] if isinstance(source, bytes) else _first_bytes(source)
@@ -55,7 +56,7 @@ class PackedModel:
         if wanted != PYTHON and engine.library() is not None:
             self._model = Model(source, kernel)
             self.kernel = self._model.kernel
-            self.metadata: dict[str, Any] = json.loads(self._model.metadata)
+            self.metadata: dict[str, Any] = parse_metadata(self._model.metadata)
         else:
             if wanted not in (None, PYTHON):
                 raise UsageError(
@@ -161,7 +162,9 @@ class PackedModel:
         return data
 
 
-def load(source: str | os.PathLike[str] | bytes, *, kernel: str | None = None, threads: int = 1) -> PackedModel:
+def load(
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview, *, kernel: str | None = None, threads: int = 1
+) -> PackedModel:
     """Open a .onebit file, or the bytes of one.
 
     Args:
@@ -172,8 +175,10 @@ def load(source: str | os.PathLike[str] | bytes, *, kernel: str | None = None, t
         PackedFileError: for a file that cannot be read, is damaged, cut off, of another version, or no .onebit file.
         UsageError: for a kernel that there is not, and for fewer than 1 thread.
     """
-    if isinstance(source, bytes):
-        return PackedModel(source, kernel, threads)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return PackedModel(bytes(source), kernel, threads)
+    if Path(source).is_dir():
+        raise PackedFileError(f"{source} is a folder; give a .onebit file in it, or pack a run folder with onebit pack")
     if not Path(source).is_file():
         raise PackedFileError(f"there is no file {source}")
     try:
@@ -202,7 +207,9 @@ def _warn_once() -> None:
 
 def _as_array(images: Tensor | np.ndarray) -> np.ndarray:
     if isinstance(images, Tensor):
-        if images.device.type != "cpu" or images.layout != torch.strided:
+        if images.layout != torch.strided:
+            raise UsageError(f"images are dense tensors, got one of layout {images.layout}; give images.to_dense()")
+        if images.device.type != "cpu":
             raise UsageError(f"a packed network runs on the CPU; got a tensor on {images.device}, give images.cpu()")
     elif not isinstance(images, np.ndarray):
         raise UsageError(f"images are a tensor or a numpy array, got {type(images).__name__}")
@@ -211,6 +218,6 @@ def _as_array(images: Tensor | np.ndarray) -> np.ndarray:
         raise UsageError(f"images are float32 (normalised as in training) or uint8 (pixels), got {kind}")
     if images.ndim != 4 or 0 in images.shape[1:]:
         raise UsageError(f"images are (N, channels, height, width), got {tuple(images.shape)}")
-    array = images.detach().numpy() if isinstance(images, Tensor) else images
+    array = images.detach().resolve_neg().numpy() if isinstance(images, Tensor) else images
     odd = not array.flags.aligned or any(stride % array.itemsize for stride in array.strides)
     return array.copy() if odd else array

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from onebit.deploy.call import NotPackableError
@@ -29,11 +30,11 @@ class PackedLayer(nn.Module):
         self.model = PackedModel(write_program(write_out(output, {"output_shape": [0, 0, 0]})), None, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.detach().float()
-        if not self.is_linear:
-            return self.model(x)
-        flat = x.reshape(-1, x.shape[-1], 1, 1)
-        return self.model(flat)[:, :, 0, 0].unflatten(0, x.shape[:-1])
+        images = x.detach().to("cpu", torch.float32)
+        if self.is_linear:
+            images = images.reshape(-1, x.shape[-1], 1, 1)
+        result = self.model(images).to(x.device, x.dtype)
+        return result[:, :, 0, 0].unflatten(0, x.shape[:-1]) if self.is_linear else result
 
 
 class PartialModel(nn.Module):

@@ -19,6 +19,8 @@ Rule = tuple[str, str]
 ROLES = ("weight", "scale", "bias", "index", "shift", "offset")
 CEIL_MODE, COUNT_PADDING, PIXELS = 1, 2, 1
 MOST_TERMS = 64
+#: bounds that every file keeps, so that a reader can reckon with it
+MOST_OPERATIONS, MOST_TENSORS, MOST_CHANNELS, MOST_WINDOW = 1 << 14, 1 << 16, 1 << 20, 1 << 10
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,12 @@ class Program:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_metadata(self.metadata)
+        if len(self.operations) > MOST_OPERATIONS or len(self.tensors) > MOST_TENSORS:
+            raise UsageError(
+                f"{len(self.operations)} operations and {len(self.tensors)} tensors are too many for a file: "
+                f"{MOST_OPERATIONS} and {MOST_TENSORS} are allowed"
+            )
         if not self.operations or any((op.kind == "input") != (i == 0) for i, op in enumerate(self.operations)):
             raise UsageError("operation 0, and no other, is the input")
         for index, tensor in enumerate(self.tensors):
@@ -243,6 +251,30 @@ class Program:
         return self.tensors[self.operations[index].tensors[role]]
 
 
+#: what those keys of the metadata hold that this package reads: a type, and that of a list's elements
+_METADATA: Mapping[str, tuple[type | tuple[type, ...], ...]] = {
+    **dict.fromkeys(("model", "method", "precision", "creator"), (str,)),
+    **dict.fromkeys(("input_shape", "output_shape"), (list, int)),
+    **dict.fromkeys(("mean", "std"), (list, (int, float))),
+    **dict.fromkeys(("classes", "paths"), (list, str)),
+    "run": (dict,),
+}
+
+
+def check_metadata(metadata: Any) -> None:
+    """Raises UsageError where metadata are no mapping, or hold something else than docs/file-format.md says under a known key."""
+    if not isinstance(metadata, Mapping):
+        raise UsageError(f"metadata are a mapping, JSON's object, got {type(metadata).__name__}")
+    for key, (kind, *inner) in _METADATA.items():
+        value = metadata.get(key)
+        if value is not None and not (
+            isinstance(value, kind) and all(isinstance(element, inner[0]) for element in (value if inner else ()))
+        ):
+            raise UsageError(
+                f"metadata hold {str(value)[:60]!r} as {key!r}, which is something else; see docs/file-format.md"
+            )
+
+
 def _wrong_fields(op: Operation, kind: Kind) -> str:
     plain = Operation("")
     if not kind.geometry and (op.kernel, op.stride, op.padding, op.dilation) != (
@@ -254,6 +286,11 @@ def _wrong_fields(op: Operation, kind: Kind) -> str:
         return "has a kernel, a stride, a padding or a dilation, which its kind does not"
     if min(*op.kernel, *op.stride, *op.dilation, op.groups, op.channels) < 1 or min(op.padding) < 0:
         return "has a kernel, stride, dilation, groups or channels below 1, or a padding below 0"
+    if max(*op.kernel, *op.stride, *op.padding, *op.dilation) > MOST_WINDOW or op.channels > MOST_CHANNELS:
+        return (
+            f"has kernel {op.kernel}, stride {op.stride}, padding {op.padding}, dilation {op.dilation} and {op.channels} channels; "
+            f"up to {MOST_WINDOW} and {MOST_CHANNELS} channels are packed"
+        )
     if op.groups > 1 and op.kind not in ("conv", "binary_conv"):
         return f"has {op.groups} groups, which its kind does not"
     if op.kind.endswith("_pool") and (
