@@ -26,14 +26,21 @@ from onebit.tracking.protocols import Scores, score_tracker
 from onebit.training.environment import processor_name
 
 HELD_OUT = {"OTB": ("David", "Couple", "Skiing"), "GOT-10k": ("football",)}
-COLUMNS = ("tracker", "data", "sequence", "measure", "runs", "n", "mean", "std", "each", "hardware", "date")
+RECIPES = {
+    "float": "siamfc-cpu",
+    "xnor": "xnor-siamfc-cpu",
+    "xnorp": "xnor-siamfc-cpu, model.options.feature_norm = false",
+    "rbsf": "rb-sf-cpu",
+    "rbsfp": "rb-sf-cpu, model.options.feature_norm = false",
+}
+COLUMNS = ("tracker", "recipe", "data", "sequence", "measure", "runs", "n", "mean", "std", "each", "hardware", "date")
 
 
 def runs_by_tracker(data: SequenceSet, results: Path) -> dict[str, list[Scores]]:
-    """The scores of every folder of results, the runs of one tracker together, in the order of their numbers."""
+    """The scores of every folder of finished results, the runs of one tracker together, in the order of their numbers."""
     groups: dict[str, list[Scores]] = {}
     for folder in sorted((results / data.name).iterdir()):
-        if read_record(folder):
+        if {one.name for one in data.sequences} <= set(read_record(folder).get("sequences", ())):
             tracker = re.sub(r"-\d+$", "", folder.name)
             groups.setdefault(tracker, []).append(score_tracker(data, folder, folder.name))
     return groups
@@ -51,7 +58,7 @@ def rows(data: SequenceSet, groups: dict[str, list[Scores]]) -> Iterator[list[ob
                 each = " ".join(f"{value:.4f}" for value in values)
                 numbers = [run.tracker.removeprefix(tracker).lstrip("-") for run in runs]
                 what = name or ("all" if len(data) > 1 else data.sequences[0].name)
-                start = [tracker, data.title, what, measure, " ".join(numbers), found.n]
+                start = [tracker, RECIPES.get(tracker), data.title, what, measure, " ".join(numbers), found.n]
                 yield [*start, found.mean, found.std, each, processor_name(), date.today().isoformat()]
 
 

@@ -193,7 +193,11 @@ def _page(
     }
     drawings = [Plot(name, title, captions[name], kinds["svg"].decode()) for name, title, kinds in plots]
     frames = sum(map(len, data.sequences))
-    facts = f"protocol {scores[0].protocol} · {len(data)} sequences · {frames:,} frames · {len(scores)} trackers"
+    counts = (
+        f"{n:,} {what}{'s' * (n != 1)}"
+        for n, what in ((len(data), "sequence"), (frames, "frame"), (len(scores), "tracker"))
+    )
+    facts = " · ".join([f"protocol {scores[0].protocol}", *counts])
     return tracking_page(
         data.title,
         facts,
