@@ -8,6 +8,7 @@ from torch import nn
 
 from onebit import create_model, pack
 from onebit.data.augment import Normalise
+from onebit.deploy import engine
 from onebit.deploy.integers import pixel_table
 from onebit.errors import UsageError
 from settled import settle
@@ -137,3 +138,25 @@ def test_other_readers_of_the_image(first):
         UsageError, match=r"an ungrouped real convolution on the image, but '0' .* use precision='float32'"
     ):
         pack(nn.Sequential(first).eval(), (3, 21, 18), precision="int16", mean=MEAN, std=STD)
+
+
+@pytest.mark.parametrize("size", [1e-36, 1e-38, 1e-42])
+def test_maps_of_tiny_numbers(size):
+    """Of numbers so small that 2047 / m is infinite nothing is left, on every kernel, instead of anything."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 5, 1)).eval()
+    nn.init.constant_(network[1].weight, size)
+    packed = pack(network, (3, 21, 18), precision="int16", mean=MEAN, std=STD)
+    answer = packed.using(kernel="python")(PIXELS)
+    assert answer.allclose(network(IMAGES), atol=1e-6)
+    for kernel in engine.kernels():
+        assert packed.using(kernel=kernel)(PIXELS).equal(answer), kernel
+
+
+@pytest.mark.parametrize("precision", ["int16", "int8"])
+def test_weights_among_the_subnormal_numbers(precision):
+    network = stem(kernel_size=3, bias=False)
+    network.append(nn.Conv2d(10, 6, 1))
+    network[2].weight.data *= 1e-39
+    packed = pack(network, (3, 21, 18), precision=precision, mean=MEAN, std=STD)
+    assert packed(PIXELS).allclose(network(IMAGES), atol=1e-6)

@@ -201,7 +201,7 @@ def _binary_conv(graph: OnnxGraph, index: int) -> str:
 def _pointwise(graph: OnnxGraph, index: int) -> str:
     x = graph.input(index)
     largest = graph.add("ReduceMax", graph.add("Abs", x), axes=[1, 2, 3], keepdims=1)
-    largest = graph.add("Max", largest, graph.constant(np.finfo(np.float32).tiny))
+    largest = graph.add("Max", largest, graph.constant(np.float32(1e-35)))  # 2047 divided by less is infinite
     steps = graph.add("Div", graph.constant(np.float32(2047)), largest)
     whole = graph.add("Round", graph.add("Mul", x, steps))
     weight = graph.add("Cast", graph.constant(graph.tensor(index, "weight")[:, :, None, None]), to=1)
