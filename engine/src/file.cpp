@@ -121,7 +121,7 @@ using Wide = unsigned long long;  // for printf
 
 // The section [offset, offset + size) as bytes of the file.
 const uint8_t *section(const uint8_t *bytes, size_t file_size, uint64_t offset, uint64_t size, const char *what) {
-    if (offset > file_size || size > file_size - offset)
+    if (offset < header_bytes || offset > file_size || size > file_size - offset)
         fail(ONEBIT_BAD_FILE, "damaged file: %s should lie at byte %llu with %llu bytes, but the file has %zu bytes", what,
              static_cast<Wide>(offset), static_cast<Wide>(size), file_size);
     return bytes + offset;

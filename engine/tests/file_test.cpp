@@ -75,6 +75,10 @@ void test_damage(const std::vector<uint8_t> &good) {
     std::vector<uint8_t> newer(good);
     put<uint32_t>(newer, 8, 2);
     refuse(newer, "a file of version 2", "version 2");
+    std::vector<uint8_t> overlapping(good);
+    put<uint64_t>(overlapping, 64 + 32, 0);  // where the first tensor lies
+    repair_crc(overlapping);
+    refuse(overlapping, "a tensor on top of the header", "should lie at byte 0");
 }
 
 // Every number of header and tables, set to many values, with the checksum repaired: refused in one sentence, or read and run.
@@ -110,6 +114,7 @@ void test_rules() {
     refuse("a field that a kind does not have", "dilation", [](Network &net) { net.ops[3].window[6] = 2; });
     refuse("an unknown flag", "flag", [](Network &net) { net.ops[3].flags = 8; });
     refuse("a NaN as bound", "NaN", [](Network &net) { net.ops[4].p0 = NAN; });
+    refuse("crossed bounds", "bounds", [](Network &net) { net.ops[4].p0 = 2, net.ops[4].p1 = 1; });
     refuse("a sum of different channels", "", [](Network &net) { net.ops[3] = FileOp{}; net.ops[3].kind = k_add; net.ops[3].inputs = {0, 2}; net.ops[3].channels = 3; });
     refuse("pixels read by a real convolution", "pixels", [](Network &net) { net.ops[0].flags = 1; });
     refuse("no operations", "operations", [](Network &net) { net.ops.clear(); });
