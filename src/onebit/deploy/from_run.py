@@ -56,8 +56,8 @@ def pack_run(path: str | os.PathLike[str], *, which: str = "last", precision: Pr
         (data["in_channels"], data["image_size"], data["image_size"]),
         precision=precision,
         classes=data["classes"] or None,
-        mean=data["mean"],
-        std=data["std"],
+        mean=data.get("mean"),
+        std=data.get("std"),
         metadata={"model": recipe["model"]["name"], "method": recipe["method"]["name"], "run": run, **describe()},
     )
 
