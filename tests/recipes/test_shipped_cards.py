@@ -118,7 +118,14 @@ def test_siamfc_is_the_published_training_and_the_small_cards_are_its_size_only(
     assert (optimizer.name, optimizer.lr, optimizer.momentum, optimizer.weight_decay) == ("sgd", 0.01, 0.9, 5e-4)
     assert (recipe.data.batch_size, recipe.training.epochs, recipe.pairs.per_sequence) == (8, 50, 1)
     assert (recipe.model.widths, recipe.model.options) == ((), {})
-    size = {"model.widths", "training.epochs", "training.precision", "pairs.per_sequence", "pairs.min_size", "data.workers"}
+    size = {
+        "model.widths",
+        "training.epochs",
+        "training.precision",
+        "pairs.per_sequence",
+        "pairs.min_size",
+        "data.workers",
+    }
     for name in ("siamfc", "xnor-siamfc", "rb-sf"):
         teacher = {"teacher.checkpoint"} if name == "rb-sf" else set()
         assert differences(name, f"{name}-cpu") == size | teacher
