@@ -220,18 +220,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="images on which signs are compared: the first ones and those whose logits differ",
     )
     parser.add_argument("--trained-only", action="store_true", help="leave out networks that are not in DIR")
-    parser.add_argument("--csv", type=Path, help="where the table goes")
+    parser.add_argument("--csv", type=Path, help="where the table of everything measured in DIR goes")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     options.work.mkdir(parents=True, exist_ok=True)
     chosen = [case for case in cases() if not options.only or any(part in case.name for part in options.only)]
     if options.trained_only:
         chosen = [case for case in chosen if (options.work / f"{case.name}-{options.steps}.pt").exists()]
-    rows = []
     for case in chosen:
-        rows.append(compare(case, options.steps, options.work, options.flip_images))
-        print(" ".join(f"{key}={value}" for key, value in rows[-1].items()), flush=True)
-    if options.csv and rows:
+        row = compare(case, options.steps, options.work, options.flip_images)
+        print(" ".join(f"{key}={value}" for key, value in row.items()), flush=True)
+    if options.csv:
+        rows = [json.loads(kept.read_text()) for kept in sorted(options.work.glob("*.json"))]
         write_text(options.csv, Table("exactness", list(rows[0]), [list(row.values()) for row in rows]).csv())
 
 
