@@ -61,7 +61,8 @@ ONEBIT_API const char *onebit_last_error(void);
 /* Names of the kernels that this processor can run, best first, separated by spaces: "avx512 avx2 portable reference". */
 ONEBIT_API const char *onebit_kernels(void);
 
-/* Open a file (memory-mapped) or a copy of bytes. kernel: a name, or NULL for $ONEBIT_KERNEL, else the best one. */
+/* Open a file (memory-mapped) or a copy of bytes. kernel: a name, or NULL for $ONEBIT_KERNEL, else the best one.
+ * Replace a file that is open by renaming another one over it; never write into it. */
 ONEBIT_API onebit_status onebit_model_open(const char *path, const char *kernel, onebit_model **model);
 ONEBIT_API onebit_status onebit_model_read(const void *bytes, size_t size, const char *kernel, onebit_model **model);
 /* Sessions keep their model alive: free both in any order. NULL is allowed. */

@@ -29,6 +29,7 @@ double prepared_bytes(const Operation &op) {
         }
         case OpKind::pixel_conv: return outputs * taps * (inputs + 4) * 4;
         case OpKind::pointwise: return outputs * (inputs + 1) * 2;
+        case OpKind::input: return op.tensors[role_scale] ? double(s.channels_out) * 1024 : 0;
         default: return double(s.channels_out) * 8;
     }
 }
@@ -64,6 +65,9 @@ Prepared prepare(const Operation &op, const Kernels &kernels) {
             made.pointwise->channels_in = op.shape.channels_in;
             made.pointwise->channels_out = op.shape.channels_out;
             prepare_pointwise(tensors[role_weight]->as<int16_t>(), floats(role_scale), floats(role_bias), made.pointwise.get());
+            break;
+        case OpKind::input:  // copied, so that only the reference kernels look into the mapped file once a model is open
+            if (tensors[role_scale]) made.scale = padded(*tensors[role_scale]);
             break;
         case OpKind::affine: made.bias = padded(*tensors[role_bias]); [[fallthrough]];
         case OpKind::prelu: made.scale = padded(*tensors[role_scale]); break;

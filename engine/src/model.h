@@ -15,7 +15,7 @@ struct Prepared {
     std::unique_ptr<FloatConv> conv;
     std::unique_ptr<PixelConv> pixels;
     std::unique_ptr<Pointwise> pointwise;
-    std::vector<float> scale, bias;  // affine, prelu; padded with zeros
+    std::vector<float> scale, bias;  // affine, prelu, and what pixels stand for; padded with zeros
 };
 
 class Model {
@@ -32,7 +32,7 @@ public:
     const Operation &input() const { return program.operations.front(); }
     bool pixels_only() const { return (input().flags & flag_pixels) != 0; }
     // channels x 256 values that pixels stand for; null where the file has none.
-    const float *pixel_values() const { return input().tensors[role_scale] ? input().tensors[role_scale]->as<float>() : nullptr; }
+    const float *pixel_values() const { return prepared[0].scale.empty() ? nullptr : prepared[0].scale.data(); }
 };
 
 // That name, else $ONEBIT_KERNEL, else the best one that this processor can run. Throws Failure (ONEBIT_BAD_KERNEL).

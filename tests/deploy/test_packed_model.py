@@ -303,3 +303,15 @@ def test_unusual_tensors(packed):
     assert packed(torch._neg_view(-IMAGES)).equal(packed(IMAGES))
     with pytest.raises(UsageError, match="to_dense"):
         packed(IMAGES.to_sparse())
+
+
+@needs_engine
+def test_a_file_written_into_while_it_is_open(packed, tmp_path):
+    path = tmp_path / "network.onebit"
+    packed.save(path)
+    model = load(path)
+    pixels = torch.arange(5 * 768).remainder(251).byte().view(5, *SHAPE)
+    with open(path, "r+b") as stream:
+        stream.write(bytes(model.num_bytes))
+    assert model(pixels).equal(packed(pixels))
+    assert model(IMAGES).equal(packed(IMAGES))
