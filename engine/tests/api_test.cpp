@@ -24,7 +24,14 @@ void *operator new(size_t size, std::align_val_t alignment) {
 }
 void *operator new[](size_t size) { return operator new(size); }
 void *operator new[](size_t size, std::align_val_t alignment) { return operator new(size, alignment); }
+void *operator new(size_t size, const std::nothrow_t &) noexcept {
+    ++allocations;
+    return std::malloc(size ? size : 1);
+}
+void *operator new[](size_t size, const std::nothrow_t &) noexcept { return operator new(size, std::nothrow); }
 void operator delete(void *memory) noexcept { std::free(memory); }
+void operator delete(void *memory, const std::nothrow_t &) noexcept { std::free(memory); }
+void operator delete[](void *memory, const std::nothrow_t &) noexcept { std::free(memory); }
 void operator delete(void *memory, size_t) noexcept { std::free(memory); }
 void operator delete(void *memory, std::align_val_t) noexcept { std::free(memory); }
 void operator delete(void *memory, size_t, std::align_val_t) noexcept { std::free(memory); }
