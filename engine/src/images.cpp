@@ -36,8 +36,10 @@ void walk(const onebit_images &images, int64_t index, const Map<To> &to, int row
 
 void check_images(const onebit_images &images) {
     if (!images.data) fail(ONEBIT_BAD_ARGUMENT, "images.data is null");
-    if (images.type != ONEBIT_FLOAT32 && images.type != ONEBIT_UINT8)
-        fail(ONEBIT_BAD_ARGUMENT, "images are of unknown type %d, expected ONEBIT_FLOAT32 or ONEBIT_UINT8", int(images.type));
+    int type;  // C lets any number stand in an enumeration, C++ must not read it as one
+    std::memcpy(&type, &images.type, sizeof type);
+    if (type != ONEBIT_FLOAT32 && type != ONEBIT_UINT8)
+        fail(ONEBIT_BAD_ARGUMENT, "images are of unknown type %d, expected ONEBIT_FLOAT32 or ONEBIT_UINT8", type);
     const int64_t size = images.type == ONEBIT_FLOAT32 ? 4 : 1;
     if (reinterpret_cast<uintptr_t>(images.data) % uintptr_t(size) != 0) fail(ONEBIT_BAD_ARGUMENT, "images.data is not aligned to its %d-byte floats", int(size));
     const int64_t sizes[4] = {images.batch, images.channels, images.height, images.width};
