@@ -266,6 +266,19 @@ def test_forked_processes_have_threads_of_their_own(path):
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED, path], check=True, timeout=120)
 
 
+# A module that is older than the engine's loses what it holds after that one's names are gone.
+KEPT = """
+import sys, torch, onebit, onebit.tracking.evaluate as keeper
+keeper._tracker = onebit.load(sys.argv[1])
+keeper._tracker(torch.ones(1, 3, 16, 16))
+"""
+
+
+def test_a_model_that_lives_until_the_end_is_freed_in_silence(path):
+    words = [sys.executable, "-W", "ignore", "-c", KEPT, path]
+    assert subprocess.run(words, check=True, timeout=120, capture_output=True).stderr == b""
+
+
 def test_importing_the_package_stays_quick():
     subprocess.run([sys.executable, "-c", "import sys, onebit; assert 'torch' not in sys.modules"], check=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from collections.abc import Callable
 from ctypes import POINTER, Structure, byref, c_char_p, c_double, c_int, c_int32, c_int64, c_size_t, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,9 +159,9 @@ class Session:
         self._engine, self._handle, self.process = engine, c_void_p(), os.getpid()
         _check(engine.onebit_session_create(model, threads, byref(self._handle)))
 
-    def __del__(self) -> None:
+    def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:  # when Python ends, `os` may be gone already
         # A forked process has a copy of the memory, but none of the threads that would have to be waited for.
-        if getattr(self, "_handle", None) and self.process == os.getpid():
+        if getattr(self, "_handle", None) and self.process == getpid():
             self._engine.onebit_session_free(self._handle)
 
     def run(self, images: np.ndarray) -> np.ndarray:
