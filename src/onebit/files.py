@@ -29,9 +29,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-        _sync_directory(path.parent)
+        put_in_place(temporary, path)
         temporary = None
     except OSError as error:
         kept = "the file that was there is untouched" if path.exists() else "nothing was left behind"
@@ -42,6 +40,13 @@ def atomic_write(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def put_in_place(temporary: str | os.PathLike[str], path: Path) -> None:
+    """Rename a finished temporary file over ``path`` beside it, with the permissions that a new file has."""
+    os.chmod(temporary, 0o666 & ~_umask())
+    os.replace(temporary, path)
+    _sync_directory(path.parent)
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -100,6 +101,18 @@ def test_a_frame_that_cannot_be_decoded_is_named(tmp_path, frames):
         list(Source(tmp_path))
 
 
+def test_a_video_that_ends_early_is_told(tmp_path, capfd, video):
+    *begun, _ = video.read_bytes().split(b"00dc")[:5]  # what stands before each frame
+    (tmp_path / "cut.avi").write_bytes(b"00dc".join(begun))
+    words = ["--model", "first-box", "--init", "1,2,5,5"]
+    status, _, told = run(capfd, tmp_path / "cut.avi", *words)
+    assert status == 0
+    (note,) = told.splitlines()  # and nothing from FFmpeg
+    assert re.fullmatch(rf"note: .*cut.avi ended after [1-{COUNT - 1}] of {COUNT} frames; .*cut off", note)
+    assert run(capfd, video, *words)[2] == ""
+    assert run(capfd, video, *words, "--max-frames", "3")[2] == ""
+
+
 def tracked(count=3):
     return [Tracked(5 + i, i / 10, np.array([i, 2.0, 10.1234, 20]), 0.5, 1.25) for i in range(count)]
 
@@ -147,6 +160,8 @@ def test_a_written_video_has_the_frames(tmp_path, frames, ending):
     assert len(outcome.tracked) == COUNT
     assert outcome.fps > outcome.fps_in_all > 0
     assert [path.name for path in tmp_path.iterdir()] == [f"out.{ending}"]
+    (tmp_path / "plain").touch()
+    assert (tmp_path / f"out.{ending}").stat().st_mode == (tmp_path / "plain").stat().st_mode
     again = list(Source(tmp_path / f"out.{ending}"))
     assert len(again) == COUNT
     assert again[4].image.shape == (HEIGHT, WIDTH, 3)
@@ -211,6 +226,8 @@ def test_the_command_tracks_without_a_display(capsys, monkeypatch, tmp_path, vid
         ("--model none.pt --init 1,2,5,5", 1, "there is no run folder or checkpoint none.pt"),
         ("--model first-box --init 1,2,5,5 --save-video x.gif", 2, "x.gif ends in none of .mp4, .avi, .mkv"),
         ("--model first-box --init 1,2,5,5 --save-boxes x", 2, "ends in none of .txt"),
+        (f"--model first-box --init 1,2,5,5 --save-boxes {__file__}/x.txt", 2, "no folder that you may write to"),
+        ("--model first-box --init 1,2,5,5 --threads -1", 2, "threads is at least 1, or 0"),
     ],
 )
 def test_what_the_command_says_when_it_cannot(capsys, monkeypatch, frames, words, status, message):

@@ -20,7 +20,7 @@ Object tracking with SiamFC and its 1-bit versions.
 
 {actions}
 
-`onebit track ACTION --help` explains an action. Example:  onebit track run video.mp4 --init 100,80,40,60
+`onebit track ACTION --help` explains an action. Example:  onebit track run video.mp4 --model runs/rb-sf-cpu --init 100,80,40,60
 """
 
 

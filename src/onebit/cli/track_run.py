@@ -77,6 +77,8 @@ def run(argv: Sequence[str]) -> None:
         check_window("leave --show out and look at --save-video")
     if not arguments.model:
         raise UsageError("name the tracker: --model RUN, a run folder of `onebit track train`; or --model opencv-mil")
+    if arguments.threads < 0:
+        raise UsageError(f"threads is at least 1, or 0 to leave it alone, got {arguments.threads}")
     source = Source(arguments.source, arguments.start, arguments.stride, arguments.max_frames)
     if arguments.threads:
         import torch
@@ -99,6 +101,8 @@ def run(argv: Sequence[str]) -> None:
         progress.end()
         if arguments.save_boxes is not None and done.tracked:
             write_boxes(arguments.save_boxes, done.tracked, arguments.one_based)
+    if source.cut_off:
+        print(f"note: {source.cut_off}", file=sys.stderr)
     _report(arguments, done)
 
 

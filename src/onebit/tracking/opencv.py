@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from onebit.errors import UsageError
@@ -13,6 +14,8 @@ def load_cv2() -> Any:
     Raises:
         UsageError: if it is not installed.
     """
+    # Silences FFmpeg, which else writes to stderr what is an error of ours in one sentence.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
         import cv2
     except ImportError as error:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from onebit.errors import OnebitError, UsageError
-from onebit.files import write_text
+from onebit.files import put_in_place, write_text
 from onebit.tracking.boxes import Boxes, zero_to_one_based
 from onebit.tracking.images import Image
 from onebit.tracking.opencv import load_cv2
@@ -36,7 +36,7 @@ class Tracked:
 
 
 def check_output(path: Path | None, endings: Sequence[str], overwrite: bool) -> None:
-    """Refuse an output of an unknown kind, or one that is there already.
+    """Refuse an output of an unknown kind, one that is there already, or one that cannot be written.
 
     Raises:
         UsageError: saying which endings there are, or how to replace the file.
@@ -45,6 +45,12 @@ def check_output(path: Path | None, endings: Sequence[str], overwrite: bool) -> 
         return
     if path.suffix.lower() not in endings:
         raise UsageError(f"{path} ends in none of {', '.join(endings)}, which say what is written")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file")
+    # What cannot be written is said before the work, not after it.
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise UsageError(f"{path} cannot be written: {there} is no folder that you may write to; choose another")
     if path.exists() and not overwrite:
         raise UsageError(f"{path} is there already; choose another name, or add --overwrite")
 
@@ -98,10 +104,15 @@ class VideoWriter:
         """Add an RGB frame, of the first one's size."""
         cv2 = load_cv2()
         if self._writer is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(
-                prefix=f".{self.path.stem}.", suffix=self.path.suffix, dir=self.path.parent
-            )
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                descriptor, name = tempfile.mkstemp(
+                    prefix=f".{self.path.stem}.", suffix=self.path.suffix, dir=self.path.parent
+                )
+            except OSError as error:
+                raise OnebitError(
+                    f"cannot write {self.path}: {error.strerror or error}; choose another folder"
+                ) from error
             os.close(descriptor)
             self._part = Path(name)
             self._size = (image.shape[1], image.shape[0])
@@ -126,7 +137,7 @@ class VideoWriter:
         self._writer.release()
         # What was tracked until an interruption is kept; after an error nothing is.
         if self._part is not None and (kind is None or issubclass(kind, KeyboardInterrupt)):
-            os.replace(self._part, self.path)
+            put_in_place(self._part, self.path)
         else:
             self._drop()
 

@@ -36,7 +36,8 @@ class Source:
         start: the first frame that is given, 0-based; stride: of each so many frames the first; most: so many frames, 0: all.
 
     Attributes:
-        kind: "video", "folder" or "camera"; fps: as the source states it, over ``stride``; total: frames it will give, or None.
+        kind: "video", "folder" or "camera"; fps: as the source states it, over ``stride``; total: frames it will give, or None;
+            cut_off: once iterated, a sentence if a video ended before the frames that it states.
 
     Raises:
         UsageError: for numbers that cannot be; DataError: for a source that does not exist, holds no image or cannot be decoded.
@@ -48,6 +49,7 @@ class Source:
                 f"start is at least 0, stride at least 1, max_frames at least 0 (all); got {start}, {stride}, {most}"
             )
         self.name, self.start, self.stride, self.most = str(source), start, stride, most
+        self.cut_off = ""
         self._capture: Any = None
         path = Path(source)
         if path.is_dir():
@@ -99,6 +101,8 @@ class Source:
                 return
         if not given:
             raise DataError(f"no frame of {self.name} could be decoded from number {self.start} on; is it a video?")
+        if self.kind == "video" and self.total is not None and given < self.total:
+            self.cut_off = f"{self.name} ended after {given} of {self.total} frames; it may be damaged or cut off"
 
     def _folder(self) -> Iterator[Frame]:
         for number in range(self.start, len(self._files), self.stride):
