@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from onebit import create_model, pack
-from onebit.errors import PackedFileError
+from onebit.errors import PackedFileError, UsageError
 from onebit.tracking.load import load_tracker
+from onebit.tracking.named import named_tracker
 from onebit.tracking.tracker import SiamTracker
 
 pytest.importorskip("cv2")
@@ -28,6 +29,9 @@ def network(request):
 def test_features_of_both_sizes_and_boxes(network, tmp_path):
     packed = pack(network, (3, 239, 239), metadata=network.packed_metadata())
     packed.save(tmp_path / "tracker.onebit")
+    with pytest.raises(UsageError, match="runs on the CPU, not on 'cuda'"):
+        load_tracker(tmp_path / "tracker.onebit", device="cuda")
+    assert named_tracker(str(tmp_path / "tracker.onebit"), threads=2).make().network.backbone.threads == 2
     tracker, plain = load_tracker(tmp_path / "tracker.onebit"), SiamTracker(network)
     for count, side in ((1, 127), (3, 255)):
         images = 255 * torch.rand(count, 3, side, side)

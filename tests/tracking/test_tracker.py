@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from onebit import create_model
-from onebit.errors import UsageError
+from onebit.errors import OnebitError, UsageError
 from onebit.models.siamfc import SiamFC
 from onebit.tracking.tracker import SiamTracker, TrackerSettings
 
@@ -31,6 +31,19 @@ class Correlation(SiamFC):
     def __init__(self):
         nn.Module.__init__(self)
         self.backbone, self.scale, self.gain = Pixels(), 1e-6, None
+
+
+class Fixed:
+    """Responds to everything with one value."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def backbone(self, images):
+        return images
+
+    def response(self, exemplar, search):
+        return torch.full((len(search), 17, 17), self.value)
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +196,17 @@ def test_a_first_box_may_stick_out(tracker):
     image = frames(1)[0]
     tracker.init(image, (-10, 80, 30, 30))
     assert np.isfinite(tracker.update(image)[0]).all()
+
+
+@pytest.mark.parametrize(("value", "score"), [(-5000.0, 0), (0.0, 0.5), (2.0, 1 / (1 + np.exp(-2))), (5000.0, 1)])
+def test_the_score_is_the_logistic_function_whatever_the_response(value, score):
+    ((_, got),) = follow(SiamTracker(Fixed(value)), frames(2))
+    assert got == pytest.approx(score)
+
+
+def test_a_network_that_diverged_is_told():
+    with pytest.raises(OnebitError, match="not finite; its training diverged"):
+        follow(SiamTracker(Fixed(np.nan)), frames(2))
 
 
 def test_update_before_init(tracker):

@@ -165,6 +165,9 @@ def test_what_cannot_be_loaded(tmp_path, teacher):
         load_tracker(tmp_path / "none.pt")
     with pytest.raises(UsageError, match="did you mean 'opencv-mil'"):
         load_tracker("opencv-mill")
+    for device in ("toaster", "meta"):
+        with pytest.raises(UsageError, match=f"device '{device}' cannot be had here"):
+            load_tracker(teacher, device=device)
     torch.save({"a": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=r"other.pth do not fit this network: 30 missing"):
         load_tracker(tmp_path / "other.pth")

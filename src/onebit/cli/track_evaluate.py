@@ -61,7 +61,8 @@ class Arguments(DataArguments):
     """
 
     tracker: str | None = None
-    """What to run: a run folder, a checkpoint, published siamfc weights, or a baseline: first-box, opencv-mil."""
+    """What to run: a run folder, a checkpoint, one packed by `onebit pack` (.onebit), published siamfc weights, or a baseline:
+    first-box, opencv-mil."""
     scores_of: Path | None = None
     """Run nothing: score the result files in this folder, ours or another toolkit's."""
     name: str | None = None
@@ -124,7 +125,9 @@ def _results(arguments: Arguments, data: SequenceSet) -> tuple[str, Path]:
     from onebit.tracking.results import results_folder
 
     assert arguments.tracker is not None
-    tracker = named_tracker(arguments.tracker, arguments.name, arguments.device, arguments.seed)
+    tracker = named_tracker(
+        arguments.tracker, arguments.name, arguments.device, arguments.seed, max(1, arguments.threads)
+    )
     folder = results_folder(arguments.results, data, tracker.name)
     run_tracker(
         data,

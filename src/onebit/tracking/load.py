@@ -71,7 +71,8 @@ def load_tracker(
     file; ``threads`` is for the packed, which run on the CPU.
 
     Raises:
-        UsageError: for a name that is neither a baseline nor a file; CheckpointError: as :func:`load_network`.
+        UsageError: for a name that is neither a baseline nor a file, or a device that is not there.
+        CheckpointError: as :func:`load_network`.
     """
     if str(model) in BASELINES:
         return BASELINES[str(model)]()
@@ -81,7 +82,11 @@ def load_tracker(
             raise CheckpointError(f"there is no run folder or checkpoint {path}")
         raise unknown_name("tracker (neither a file nor a baseline):", str(model), BASELINES)
     if path.suffix == ".onebit":
+        if device != "cpu":
+            raise UsageError(f"a packed tracker runs on the CPU, not on {device!r}; leave the device out")
         return SiamTracker(PackedNetwork(path, threads), settings)
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError(f"device {device!r} cannot be had here; leave it out to run on the CPU")
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:  # each kind of device fails in its own way
+        raise UsageError(f"device {device!r} cannot be had here; leave it out to run on the CPU") from error
     return SiamTracker(load_network(path, which), settings, device=device)

@@ -26,11 +26,13 @@ class NamedTracker:
     settings: dict[str, Any]
 
 
-def named_tracker(source: str, name: str | None = None, device: str = "cpu", seed: int = 0) -> NamedTracker:
-    """A baseline, or the tracker of a run folder, a checkpoint or published weights, not loaded yet.
+def named_tracker(
+    source: str, name: str | None = None, device: str = "cpu", seed: int = 0, threads: int = 1
+) -> NamedTracker:
+    """A baseline, or the tracker of a run folder, a checkpoint, published weights or a packed file, not loaded yet.
 
-    ``seed`` is for opencv-mil, which alone draws random numbers. Without ``name`` a tracker is called as the baseline, the run
-    folder, or the file without its ending.
+    ``seed`` is for opencv-mil, which alone draws random numbers, ``threads`` for packed files. Without ``name`` a tracker is
+    called as the baseline, the run folder, or the file without its ending.
 
     Raises:
         UsageError: for a name that cannot be a folder's, or a source that is neither a baseline nor there.
@@ -45,7 +47,7 @@ def named_tracker(source: str, name: str | None = None, device: str = "cpu", see
         return NamedTracker(called, BASELINES[source], {"tracker": source})
     from onebit.tracking.load import load_tracker
 
-    make = partial(load_tracker, source, device=device)
+    make = partial(load_tracker, source, device=device, threads=threads)
     if not Path(source).exists():
         make()  # says what is wrong
     from onebit.training.checkpoints import find_checkpoint

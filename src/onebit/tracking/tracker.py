@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from onebit.errors import UsageError
+from onebit.errors import OnebitError, UsageError
 from onebit.tracking.boxes import Boxes, as_boxes, centres, from_centre
 from onebit.tracking.crop import EXEMPLAR, INSTANCE, STRIDE, context_side, crop_and_resize, mean_colour
 from onebit.tracking.images import Image, as_rgb
@@ -128,14 +128,19 @@ class SiamTracker:
         """The target's box in the next frame, and the peak response as a probability, its logistic function.
 
         Raises:
-            UsageError: before ``init``.
+            UsageError: before ``init``; OnebitError: for a response that is not finite.
         """
         if self._exemplar is None:
             raise UsageError("a tracker starts with init(image, box), then update(image) follows")
         frame = as_rgb(image)
         crops = [crop_and_resize(frame, self.centre, self.side * f, INSTANCE, self._fill) for f in self.factors]
         responses = self.network.response(self._exemplar, self.network.backbone(self._tensor(crops)))
-        match = self.match(responses.cpu().numpy(), float(self.side))
+        found = responses.cpu().numpy()
+        if not np.isfinite(found).all():
+            raise OnebitError(
+                "the network answers with numbers that are not finite; its training diverged, take another"
+            )
+        match = self.match(found, float(self.side))
         height, width = frame.shape[:2]
         self.centre += match.shift.astype(np.float32)
         np.clip(self.centre, 0, [width - 1, height - 1], out=self.centre)
@@ -144,7 +149,7 @@ class SiamTracker:
         growth = np.clip(side, *self._bounds) / self.side
         self.side = self.side * growth
         self.size *= growth
-        return from_centre(self.centre, self.size), float(1 / (1 + np.exp(-match.response)))
+        return from_centre(self.centre, self.size), _logistic(match.response)
 
     def match(self, responses: NDArray[np.float32], side: float) -> Match:
         """Shift and scale of the target, from the responses (scales, h, w) of a search of ``side`` pixels.
@@ -177,6 +182,11 @@ class SiamTracker:
     def _tensor(self, crops: list[Image]) -> Tensor:
         # Channels last in memory, as in training and in the reference: another layout may move a peak by one place.
         return torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).float()
+
+
+def _logistic(value: float) -> float:
+    """``1 / (1 + exp(-value))``, without overflow."""
+    return float(0.5 + 0.5 * np.tanh(value / 2))
 
 
 def check_first_box(box: ArrayLike, frame: Image) -> Boxes:
