@@ -80,6 +80,16 @@ def test_it_goes_on_where_it_stopped(tmp_path, data):
     assert run_tracker(data, FirstBox, folder, settings, overwrite=True) == 3
 
 
+def test_replacing_some_results_leaves_the_record_of_the_others(tmp_path, data):
+    folder, settings = tmp_path / "T", {"tracker": "first-box"}
+    run_tracker(data, FirstBox, folder, settings)
+    (folder / "Right.txt").write_text("1,2,3\n")
+    assert run_tracker(data.select(["Right"]), FirstBox, folder, settings, overwrite=True) == 1
+    assert run_tracker(data, FirstBox, folder, settings) == 0
+    run_tracker(data.select(["Right"]), Bright, folder, {"tracker": "bright"}, overwrite=True)
+    assert read_record(folder)["sequences"].keys() == {"Right"}
+
+
 def test_results_of_other_settings_or_of_others_are_not_written_over(tmp_path, data):
     folder = tmp_path / "T"
     run_tracker(data, FirstBox, folder, {"tracker": "first-box"})

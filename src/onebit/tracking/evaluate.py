@@ -148,8 +148,15 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def _finished(data: SequenceSet, folder: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, Any]:
     """The record of the sequences that need not be run again; refuses to touch what is not ours."""
-    record = {} if overwrite else read_record(folder)
-    if record and record["settings"] != settings:
+    try:
+        record = read_record(folder)
+    except DataError:
+        if not overwrite:
+            raise
+        record = {}
+    if overwrite and record.get("settings") != settings:
+        record = {}
+    elif record and record["settings"] != settings:
         keys = [key for key in {**record["settings"], **settings} if record["settings"].get(key) != settings.get(key)]
         changes = ", ".join(f"{key} {record['settings'].get(key)!r}, now {settings.get(key)!r}" for key in keys)
         raise UsageError(f"{folder} holds results of other settings ({changes}); choose another --name or --overwrite")
