@@ -60,6 +60,15 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def called(path: str | os.PathLike[str]) -> str:
+    """The name of a file or folder however it is written, ``.`` and ``..`` among it.
+
+    >>> called("runs/one/../two/.")
+    'two'
+    """
+    return os.path.basename(os.path.abspath(path))
+
+
 def checksum(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:
     """Hexadecimal digest of a file's bytes."""
     with open(path, "rb") as stream:

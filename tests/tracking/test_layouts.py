@@ -54,6 +54,19 @@ def test_a_layout_can_be_forced(tmp_path):
         load_sequences(tmp_path, layout="obt")
 
 
+def test_names_do_not_depend_on_how_a_folder_is_written(tmp_path, monkeypatch):
+    got10k_sequence(tmp_path / "val" / "a", straight(3))
+    touch_images(tmp_path / "cat", range(3))
+    write_rows(tmp_path / "cat" / "groundtruth.txt", straight(3))
+    (tmp_path / "cat" / "notes").mkdir()
+    monkeypatch.chdir(tmp_path / "val")
+    assert load_sequences(".").subset == load_sequences("a/..").subset == "val"
+    assert [one.name for one in load_sequences("a").sequences] == ["a"]
+    monkeypatch.chdir(tmp_path / "cat" / "notes")
+    own = load_sequences("..")
+    assert (own.name, own.sequences[0].name) == ("cat", "cat")
+
+
 def test_nothing_known_is_told_with_what_is(tmp_path):
     (tmp_path / "holiday.txt").write_text("1")
     with pytest.raises(DataError, match=r"holds holiday\.txt\. Known are") as caught:

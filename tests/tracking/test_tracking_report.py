@@ -168,6 +168,7 @@ def test_which_trackers(tmp_path, data, entries):
     assert find_entries(data, results, ["stays"]) == [Entry("stays", results / "OTB2015" / "stays")]
     other = tmp_path / "theirs" / "siam"
     assert find_entries(data, results, [], [other]) == [Entry("siam", other)]
+    assert find_entries(data, results, [], [other / "times" / ".."])[0].name == "siam"
     with pytest.raises(UsageError, match="did you mean 'stays'"):
         find_entries(data, results, ["stay"])
     with pytest.raises(UsageError, match="there are no results in"):

@@ -12,6 +12,7 @@ import tyro
 
 from onebit.cli.arguments import parse, print_json, print_table
 from onebit.errors import UsageError
+from onebit.files import called
 
 if TYPE_CHECKING:
     from onebit.tracking.layouts import SequenceSet
@@ -119,7 +120,7 @@ def run(argv: Sequence[str]) -> None:
 def _results(arguments: Arguments, data: SequenceSet) -> tuple[str, Path]:
     """The tracker's name and the folder of its results, which are made first where something is to be run."""
     if arguments.scores_of is not None:
-        return arguments.name or arguments.scores_of.absolute().name, arguments.scores_of
+        return arguments.name or called(arguments.scores_of), arguments.scores_of
     from onebit.tracking.evaluate import run_tracker
     from onebit.tracking.named import named_tracker
     from onebit.tracking.results import results_folder

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from onebit.errors import UsageError, unknown_name
-from onebit.files import write_bytes, write_text
+from onebit.files import called, write_bytes, write_text
 from onebit.reports.table import Table
 from onebit.tracking.evaluate import read_record
 from onebit.tracking.layouts import SequenceSet
@@ -113,7 +113,7 @@ def find_entries(
         raise UsageError(
             f"there are no results in {homes[0]}; run `onebit track evaluate`, or name folders with --others"
         )
-    return [Entry(name, present[name]) for name in chosen] + [Entry(path.absolute().name, path) for path in others]
+    return [Entry(name, present[name]) for name in chosen] + [Entry(called(path), path) for path in others]
 
 
 def _json(value: Any) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onebit.errors import DataError, UsageError, unknown_name
+from onebit.files import called
 from onebit.tracking.annotations import read_boxes, read_labels, read_text
 from onebit.tracking.layouts.sequence_set import SequenceSet
 from onebit.tracking.sequences import Sequence, from_file, list_frames, number_of
@@ -44,7 +45,7 @@ def _is_split(root: Path) -> bool:
 
 def _split_folder(root: Path, subset: str | None) -> tuple[Path, str]:
     if (root / _LIST).is_file():
-        own = root.name.lower() if root.name.lower() in SPLITS else "all"
+        own = name if (name := called(root).lower()) in SPLITS else "all"
         if subset is not None and own not in (subset, "all"):
             raise UsageError(f"{root} is the split {own!r} of GOT-10k, not {subset!r}; name its parent folder")
         return root, subset or own
@@ -64,7 +65,7 @@ def _sequence(folder: Path, split: str) -> Sequence:
         raise DataError(f"{truth} has {len(written)} lines for {len(frames)} images; download the sequence again")
     meta = _meta(folder / _META)
     return Sequence(
-        folder.absolute().name,
+        called(folder),
         frames,
         from_file(written, 1),
         first_frame_number=number_of(frames[0]) or 1,

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from onebit.errors import DataError, UsageError
+from onebit.files import called
 from onebit.tracking.annotations import read_boxes
 from onebit.tracking.layouts.sequence_set import SequenceSet
 from onebit.tracking.sequences import IMAGE_ENDINGS, Sequence, from_file, list_frames, number_of
@@ -28,7 +29,7 @@ def load(root: Path, subset: str | None) -> SequenceSet:
         raise UsageError(f"a folder of images has no subsets, got {subset!r}; choose sequences by name")
     folders = [root] if _is_sequence(root) else sorted(path for path in root.iterdir() if path.is_dir())
     sequences = tuple(_sequence(folder) for folder in folders if _is_sequence(folder))
-    name = root.absolute().name
+    name = called(root)
     return SequenceSet("folder", root, name, "all", sequences)
 
 
@@ -65,7 +66,7 @@ def _sequence(folder: Path) -> Sequence:
     boxes[np.isnan(boxes).any(axis=1)] = np.nan
     number = number_of(frames[0])
     return Sequence(
-        folder.absolute().name,
+        called(folder),
         frames,
         boxes,
         first_frame_number=1 if number is None else number,

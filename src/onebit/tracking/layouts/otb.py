@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 from onebit.errors import DataError, unknown_name
+from onebit.files import called
 from onebit.tracking.annotations import is_blank, read_boxes
 from onebit.tracking.layouts.otb_subsets import SUBSETS
 from onebit.tracking.layouts.sequence_set import SequenceSet
@@ -61,7 +62,7 @@ def _folders(root: Path) -> list[Path]:
 
 def _sequence(folder: Path, truth: Path, target: int) -> Sequence:
     """One target; ``target`` counts from 1 in a folder of several and is 0 for the only one."""
-    name = folder.absolute().name
+    name = called(folder)
     written, frames = read_boxes(truth), list_frames(folder / "img")
     images, note = len(frames), ""
     first, last = RANGES.get(name.lower(), (0, 0))
