@@ -31,7 +31,7 @@ def test_features_of_both_sizes_and_boxes(network, tmp_path):
     packed.save(tmp_path / "tracker.onebit")
     with pytest.raises(UsageError, match="runs on the CPU, not on 'cuda'"):
         load_tracker(tmp_path / "tracker.onebit", device="cuda")
-    assert named_tracker(str(tmp_path / "tracker.onebit"), threads=2).make().network.backbone.threads == 2
+    assert named_tracker(str(tmp_path / "tracker.onebit"), threads=2).make().network.packed.threads == 2
     tracker, plain = load_tracker(tmp_path / "tracker.onebit"), SiamTracker(network)
     for count, side in ((1, 127), (3, 255)):
         images = 255 * torch.rand(count, 3, side, side)
@@ -49,6 +49,26 @@ def test_features_of_both_sizes_and_boxes(network, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:the engine was not built")
+@pytest.mark.filterwarnings("ignore:the engine was not built")
+def test_a_first_layer_in_integers_takes_crops_as_pixels(network, tmp_path):
+    """Mean 0 and std 1 / 255 leave pixels as they are, which is what the float network sees."""
+    scaled = {"mean": [0.0] * 3, "std": [1 / 255] * 3}
+    pack(network, (3, 239, 239), precision="int16", metadata=network.packed_metadata(), **scaled).save(
+        tmp_path / "tracker.onebit"
+    )
+    tracker = load_tracker(tmp_path / "tracker.onebit")
+    crops = torch.randint(0, 256, (1, 3, 127, 127)).float()
+    with torch.no_grad():
+        found, expected = tracker.network.backbone(crops), network.backbone(crops)
+    # Rounded weights turn a few signs.
+    assert (found - expected).abs().mean() < 0.05 * expected.std()
+    frames = [np.random.default_rng(i).integers(0, 256, (90, 120, 3), np.uint8) for i in range(2)]
+    tracker.init(frames[0], (40, 30, 24, 20))
+    box, score = tracker.update(frames[1])
+    assert np.isfinite(box).all()
+    assert 0 <= score <= 1
+
+
 def test_a_packed_classifier_is_no_tracker(tmp_path):
     pack(create_model("lenet", "bnn", widths=(4, 4, 8)), (3, 32, 32)).save(tmp_path / "lenet.onebit")
     with pytest.raises(PackedFileError, match="not packed from a tracker"):

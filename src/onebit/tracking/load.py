@@ -50,11 +50,16 @@ class PackedNetwork:
     def __init__(self, path: str | os.PathLike[str], threads: int = 1) -> None:
         from onebit.deploy import load
 
-        self.backbone = load(path, threads=threads)
-        scale = self.backbone.metadata.get("correlation_scale")
+        self.packed = load(path, threads=threads)
+        scale = self.packed.metadata.get("correlation_scale")
         if not isinstance(scale, float):
             raise PackedFileError(f"{path} was not packed from a tracker; pack a run of `onebit track train`")
         self.scale = scale
+        self.in_integers = self.packed.metadata.get("precision", "float32") != "float32"
+
+    def backbone(self, images: torch.Tensor) -> torch.Tensor:
+        """Features of crops, whole numbers from 0 to 255; a first layer in integers takes them as pixels."""
+        return self.packed(images.to(torch.uint8) if self.in_integers else images)
 
     def response(self, exemplar: torch.Tensor, search: torch.Tensor) -> torch.Tensor:
         return correlate(exemplar, search) * self.scale
