@@ -45,10 +45,10 @@ def run(argv: Sequence[str]) -> None:
     from onebit.deploy.export_onnx import need
     from onebit.deploy.from_run import is_packed, open_packed
 
-    for package in ("onnx", "onnxruntime")[: 1 + (arguments.images > 0)] if arguments.to == "onnx" else ("openvino",):
-        need(package, arguments.to)
     if is_packed(arguments.path) and arguments.precision != "float32":
         raise UsageError(f"{arguments.path} is packed already; --precision is chosen when a network is packed")
+    for package in ("onnx", "onnxruntime")[: 1 + (arguments.images > 0)] if arguments.to == "onnx" else ("openvino",):
+        need(package, arguments.to)
     packed = open_packed(arguments.path, which=arguments.which, precision=arguments.precision)
     output = arguments.output or Path(f"{packed.metadata.get('model') or arguments.path.stem}{ending}")
     files, rows = (

@@ -110,7 +110,7 @@ def _apart(contender: Contender, threads: int) -> Generator[Runner]:
         try:
             ours.send(count)
             answer = ours.recv()
-        except (EOFError, BrokenPipeError):
+        except (EOFError, ConnectionError):
             raise OnebitError(f"the process that timed {contender.engine} died; is there enough memory?") from None
         if isinstance(answer, str):
             raise OnebitError(f"{contender.engine} failed: {answer}")
