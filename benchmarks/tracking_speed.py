@@ -22,7 +22,6 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -32,19 +31,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from onebit.deploy import PackedModel, load, pack, read_program, write_program
+from onebit.deploy import PackedModel, pack, read_program, write_program
 from onebit.deploy.export_onnx import to_onnx
 from onebit.deploy.float_twin import FloatNetwork
 from onebit.deploy.peers import onnxruntime_contender, quantise_onnx
 from onebit.deploy.timing import Call, Contender, Timing, measure
 from onebit.files import write_text
 from onebit.models import create_model
-from onebit.models.siamfc import SiamFC, correlate
+from onebit.models.siamfc import SiamFC
 from onebit.reports import Column, Table
 from onebit.tracking.boxes import Boxes
 from onebit.tracking.crop import INSTANCE
 from onebit.tracking.images import read_image
 from onebit.tracking.layouts import load_sequences
+from onebit.tracking.load import PackedNetwork
 from onebit.tracking.opencv import load_cv2
 from onebit.tracking.tracker import SiamTracker, TrackerSettings
 from onebit.training.environment import processor_name
@@ -57,20 +57,6 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class PackedNetwork:
-    """A packed backbone as the tracker takes it; ``pixels`` brings crops back to the bytes that they are."""
-
-    packed: PackedModel
-    pixels: bool
-
-    def backbone(self, images: Tensor) -> Tensor:
-        return self.packed(images.to(torch.uint8) if self.pixels else images)
-
-    def response(self, exemplar: Tensor, search: Tensor) -> Tensor:
-        return correlate(exemplar, search) * 0.001
-
-
 def network(bits: str) -> SiamFC:
     torch.manual_seed(0)
     made = create_model("siamfc", METHODS[bits])
@@ -79,10 +65,9 @@ def network(bits: str) -> SiamFC:
 
 
 def packed(bits: str, precision: Literal["float32", "int16"] = "float32") -> PackedModel:
-    """The backbone; with this mean and deviation pixels stay 0 to 255."""
-    made = pack(network(bits).backbone, SEARCH[1:], precision=precision, mean=[0.0] * 3, std=[1 / 255] * 3)
-    assert isinstance(made, PackedModel)
-    return made
+    """A tracker's network; with this mean and deviation pixels stay 0 to 255."""
+    tracker, mean, std = network(bits), [0.0] * 3, [1 / 255] * 3
+    return pack(tracker, SEARCH[1:], precision=precision, mean=mean, std=std, metadata=tracker.packed_metadata())
 
 
 def crops() -> Tensor:
@@ -96,10 +81,9 @@ def track_in_torch(bits: str, frames: Sequence[Path], box: Boxes, threads: int) 
     return following(SiamTracker(network(bits), fixed_size()), frames, box, threads)
 
 
-def track_packed(data: bytes, pixels: bool, frames: Sequence[Path], box: Boxes, threads: int) -> Call:
+def track_packed(data: bytes, frames: Sequence[Path], box: Boxes, threads: int) -> Call:
     torch.set_num_threads(threads)
-    tracker = SiamTracker(PackedNetwork(load(data, threads=threads), pixels), fixed_size())
-    return following(tracker, frames, box, threads)
+    return following(SiamTracker(PackedNetwork(data, threads), fixed_size()), frames, box, threads)
 
 
 def fixed_size() -> TrackerSettings:
@@ -140,8 +124,8 @@ def in_inference_mode(backbone: Callable[[Tensor], Tensor]) -> Call:
     return run
 
 
-def search_packed(data: bytes, pixels: bool, threads: int) -> Call:
-    return partial(PackedNetwork(load(data, threads=threads), pixels).backbone, crops())
+def search_packed(data: bytes, threads: int) -> Call:
+    return partial(PackedNetwork(data, threads).backbone, crops())
 
 
 def in_onnxruntime(backbone: PackedModel) -> list[Contender]:
@@ -191,17 +175,14 @@ def main() -> None:
     trackers = [
         Contender("torch", "SiamFC", partial(track_in_torch, "float", frames, box)),
         Contender("torch", "1-bit", partial(track_in_torch, "1-bit", frames, box)),
-        *(
-            Contender(engine, f"1-bit {p}", partial(track_packed, f, p == "int16", frames, box))
-            for p, f in files.items()
-        ),
+        *(Contender(engine, f"1-bit {p}", partial(track_packed, f, frames, box)) for p, f in files.items()),
         Contender("reading", "", partial(reading, frames)),
     ]
     searches = [
         Contender("torch", "SiamFC", partial(search_in_torch, write_program(real.program))),
         *in_onnxruntime(real),
         Contender("torch", "1-bit", search_in_torch_binary),
-        *(Contender(engine, f"1-bit {p}", partial(search_packed, f, p == "int16")) for p, f in files.items()),
+        *(Contender(engine, f"1-bit {p}", partial(search_packed, f)) for p, f in files.items()),
     ]
     rows: list[list[Any]] = []
     for threads in arguments.threads:

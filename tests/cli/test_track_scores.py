@@ -94,6 +94,12 @@ def test_a_split_without_ground_truth_is_run_and_not_scored(onebit: Callable) ->
     assert not Path("a.zip").exists()
 
 
+def test_an_archive_that_cannot_be_is_refused_before_anything_is_run(onebit: Callable) -> None:
+    done = onebit("track", "evaluate", "data", "--tracker", "first-box", "--submission", "a.zip")
+    assert done.status == 2
+    assert not Path("results").exists()
+
+
 @pytest.mark.parametrize("action", ["evaluate", "report"])
 def test_help_has_examples(onebit: Callable, action: str) -> None:
     done = onebit("track", action, "--help")

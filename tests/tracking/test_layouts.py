@@ -259,6 +259,7 @@ def test_withheld_ground_truth(tmp_path):
     got10k_sequence(tmp_path / "test" / "a", straight(1), images=5)
     (one,) = load_sequences(tmp_path).sequences
     assert (len(one), one.boxes.shape, one.annotated) == (5, (1, 4), False)
+    assert len(load_sequences(tmp_path / "test" / "a", subset="TEST").sequences[0]) == 5
     got10k_sequence(tmp_path / "val" / "a", straight(1), images=5)
     with pytest.raises(DataError, match=r"groundtruth\.txt has 1 lines for 5 images"):
         load_sequences(tmp_path, subset="val")

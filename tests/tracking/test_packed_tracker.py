@@ -49,7 +49,6 @@ def test_features_of_both_sizes_and_boxes(network, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:the engine was not built")
-@pytest.mark.filterwarnings("ignore:the engine was not built")
 def test_a_first_layer_in_integers_takes_crops_as_pixels(network, tmp_path):
     """Mean 0 and std 1 / 255 leave pixels as they are, which is what the float network sees."""
     scaled = {"mean": [0.0] * 3, "std": [1 / 255] * 3}

@@ -5,11 +5,11 @@ import zipfile
 import numpy as np
 import pytest
 
-from benchmark_trees import got10k_sequence, otb_sequence, straight, write_rows
+from benchmark_trees import got10k_sequence, otb_sequence, straight, touch_images, write_rows
 from onebit.errors import DataError, UsageError
 from onebit.tracking import submission
 from onebit.tracking.layouts import load_sequences
-from onebit.tracking.results import read_result, results_folder, write_result
+from onebit.tracking.results import has_result, read_result, results_folder, write_result
 from onebit.tracking.submission import write_submission
 
 
@@ -53,6 +53,18 @@ def test_got10k_files_and_fewer_repetitions_afterwards(tmp_path, got):
     write_result(folder, one, [boxes], [times])
     assert len(read_result(folder, one).boxes) == 1
     assert (folder / "a" / "a_time.txt").read_text() == "0.50000000\n" * 3  # replaced, no column added
+
+
+def test_a_number_after_a_name_may_be_another_sequence(tmp_path):
+    for name in ("ball", "ball_001"):
+        touch_images(tmp_path / "data" / name, range(1, 4))
+        write_rows(tmp_path / "data" / name / "groundtruth.txt", straight(3))
+    ball, other = load_sequences(tmp_path / "data").sequences
+    write_result(tmp_path / "T", other, [straight(3) + 1], [np.ones(3)])
+    assert not has_result(tmp_path / "T", ball)
+    write_result(tmp_path / "T", ball, [straight(3)], [np.ones(3)])
+    for one, boxes in ((ball, straight(3)), (other, straight(3) + 1)):
+        np.testing.assert_array_equal(read_result(tmp_path / "T", one).boxes, [boxes])
 
 
 def test_a_wrong_number_of_boxes_is_not_written(tmp_path, otb):

@@ -1,5 +1,6 @@
 """The report of trackers: tables, performance.json, plots, and a page with film strips that needs nothing but itself."""
 
+import base64
 import csv
 import io
 import json
@@ -137,6 +138,17 @@ def test_boxes_are_drawn_where_they_are(tmp_path):
     assert f'x="{8 * scale:.1f}" y="{9 * scale:.1f}" width="{12 * scale:.1f}"' in strip
     assert f'x="{4 * scale:.1f}"' in strip
     assert "<figcaption>frame 7</figcaption>" in strip
+
+
+def test_frames_of_another_size_and_of_sixteen_bits(tmp_path):
+    """Every picture shows a whole frame, 300 wide: what lies at (10, 10) of a grey one is as bright as in the file."""
+    for number, side in enumerate((64, 40), start=1):
+        Image.fromarray(np.full((side, side), 0x4000, np.uint16)).save(tmp_path / f"{number}.png")
+    boxes = np.array([[4, 9, 30, 30.0]] * 2)
+    strip = film_strip([tmp_path / "1.png", tmp_path / "2.png"], [1, 2], boxes, {}, {})
+    pictures = [Image.open(io.BytesIO(base64.b64decode(text))) for text in re.findall(r"base64,([^\"]+)", strip)]
+    assert [picture.width for picture in pictures] == [300, 300]
+    assert [picture.getpixel((10, 10)) for picture in pictures] == [(0x40,) * 3] * 2
 
 
 def test_views_stay_inside_the_image():

@@ -11,6 +11,7 @@ from onebit.errors import CheckpointError, UsageError
 from onebit.models.siamfc import SiamFC
 from onebit.reports import write_report
 from onebit.tracking.load import load_network, load_tracker
+from onebit.tracking.named import named_tracker
 from onebit.tracking.train import train_tracker
 from onebit.training import load_checkpoint, load_recipe, recipe_from_dict, train
 
@@ -135,6 +136,22 @@ def stop_after_first():
 def same_state(one, other):
     states = one.state_dict(), other.state_dict()
     return all(torch.equal(a, b) for a, b in zip(*(s.values() for s in states), strict=True))
+
+
+def test_stills_serve_where_no_sequence_can(data, tmp_path):
+    """The boxes are too small for training: pairs of stills are learned from, measured and told."""
+    (tmp_path / "stills").mkdir()
+    for number in range(4):
+        shutil.copy(data[0] / "0001.png", tmp_path / "stills" / f"{number}.png")
+    recipe = recipe_from_dict({**FLOAT, "pairs": {"min_size": 40}, "training": {**SMALL["training"], "epochs": 1}})
+    done = train_tracker(recipe, data, [tmp_path / "stills"], run_dir=tmp_path / "run", quiet=True)
+    assert done.evaluation["n"] == 4
+    assert done.evaluation["note"].startswith("pairs of still images; top-1")
+
+
+def test_a_tracker_is_called_as_its_run_however_the_folder_is_written(teacher, monkeypatch):
+    monkeypatch.chdir(teacher / "checkpoints")
+    assert named_tracker("..").name == named_tracker(str(teacher)).name == "run"
 
 
 def test_a_trained_tracker_tracks(teacher):

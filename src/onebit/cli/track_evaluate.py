@@ -93,10 +93,12 @@ def run(argv: Sequence[str]) -> None:
     if (arguments.tracker is None) == (arguments.scores_of is None):
         raise UsageError("give one of --tracker (what to run) and --scores-of (a folder of result files)")
     data = arguments.load()
+    from onebit.tracking.submission import check_submission, write_submission
+
+    if arguments.submission is not None:
+        check_submission(data, arguments.submission)  # before hours of tracking
     name, folder = _results(arguments, data)
     if arguments.submission is not None:
-        from onebit.tracking.submission import write_submission
-
         count = write_submission(data, folder, arguments.submission)
         print(f"written: {arguments.submission}, {count} files of {len(data)} sequences", file=sys.stderr)
     if not all(sequence.annotated for sequence in data.sequences):
@@ -126,9 +128,7 @@ def _results(arguments: Arguments, data: SequenceSet) -> tuple[str, Path]:
     from onebit.tracking.results import results_folder
 
     assert arguments.tracker is not None
-    tracker = named_tracker(
-        arguments.tracker, arguments.name, arguments.device, arguments.seed, max(1, arguments.threads)
-    )
+    tracker = named_tracker(arguments.tracker, arguments.name, arguments.device, arguments.seed, arguments.threads)
     folder = results_folder(arguments.results, data, tracker.name)
     run_tracker(
         data,

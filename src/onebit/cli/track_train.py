@@ -10,7 +10,8 @@ from typing import Annotated
 
 import tyro
 
-from onebit.cli.arguments import parse_known, print_json, print_table
+from onebit.cli.arguments import print_json, print_table
+from onebit.cli.train_command import parse_with_recipe
 
 
 @dataclass
@@ -38,18 +39,7 @@ class Arguments:
 
 
 def run(argv: Sequence[str]) -> None:
-    argv = list(argv)
-    wants_recipe_help = len(argv) > 1 and not argv[0].startswith("-") and bool({"-h", "--help"} & set(argv))
-    if wants_recipe_help:
-        argv = [argument for argument in argv if argument not in ("-h", "--help")]
-    arguments, overrides = parse_known(Arguments, "track train", argv)
-
-    from onebit.training.recipe_files import load_recipe, override_recipe
-
-    recipe = load_recipe(arguments.recipe)
-    program = f"onebit track train {arguments.recipe}"
-    recipe = override_recipe(recipe, ["--help"] if wants_recipe_help else overrides, program)
-
+    arguments, recipe = parse_with_recipe(Arguments, "track train", argv)
     from onebit.tracking.train import train_tracker
 
     result = train_tracker(

@@ -6,11 +6,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
 
 import tyro
 
 from onebit.cli.arguments import parse_known, print_json, print_table
+
+if TYPE_CHECKING:
+    from onebit.training.recipe import Recipe
 
 
 @dataclass
@@ -39,20 +42,32 @@ class Arguments:
     """Print the evaluation as JSON."""
 
 
-def run(argv: Sequence[str]) -> None:
-    argv = list(argv)
-    wants_recipe_help = len(argv) > 1 and not argv[0].startswith("-") and bool({"-h", "--help"} & set(argv))
+class NamesRecipe(Protocol):
+    """Arguments of which one is a recipe: a shipped name or a file."""
+
+    recipe: str
+
+
+A = TypeVar("A", bound=NamesRecipe)
+
+
+def parse_with_recipe(kind: type[A], command: str, argv: Sequence[str]) -> tuple[A, Recipe]:
+    """Arguments, and the recipe they name with its keys overridden; `RECIPE --help` lists those keys instead."""
+    asks = [argument for argument in argv if argument in ("-h", "--help")]
+    wants_recipe_help = bool(asks) and not argv[0].startswith("-")
     if wants_recipe_help:
-        argv = [argument for argument in argv if argument not in ("-h", "--help")]
-    arguments, overrides = parse_known(Arguments, "train", argv)
+        argv = [argument for argument in argv if argument not in asks]
+    arguments, overrides = parse_known(kind, command, argv)
 
     from onebit.training.recipe_files import load_recipe, override_recipe
-    from onebit.training.recipe_rules import check_recipe
 
     recipe = load_recipe(arguments.recipe)
-    recipe = override_recipe(recipe, ["--help"] if wants_recipe_help else overrides, f"onebit train {arguments.recipe}")
-    check_recipe(recipe)
+    program = f"onebit {command} {arguments.recipe}"
+    return arguments, override_recipe(recipe, ["--help"] if wants_recipe_help else overrides, program)
 
+
+def run(argv: Sequence[str]) -> None:
+    arguments, recipe = parse_with_recipe(Arguments, "train", argv)
     from onebit.training.run import train
 
     result = train(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onebit.reports.figures.style import THEME
+from onebit.tracking.images import read_image
 
 TRUTH = "ground truth"
 TRUTH_COLOUR = "#ffffff"
@@ -88,19 +89,17 @@ def film_strip(
         tracks: tracker -> (n, 4) boxes; colours: tracker -> colour.
         wanted: the number of pictures.
 
-    Raises OSError when an image cannot be read.
+    Raises:
+        DataError: when an image cannot be read.
     """
-    with Image.open(frames[0]) as first:
-        size = view_size(truth, first.size)
     cells, last = [], None
     for i in chosen_frames(len(frames), wanted):
         known = None if np.isnan(truth[i]).any() else tuple(float(value) for value in truth[i])
-        with Image.open(frames[i]) as image:
-            view = place_view(known or last, size, image.size)
-            pixels = _picture(image, view)
+        image = Image.fromarray(read_image(frames[i]))
+        view = place_view(known or last, view_size(truth, image.size), image.size)
         last = known or last
         boxes = {name: tuple(float(value) for value in boxes[i]) for name, boxes in tracks.items()}
-        cells.append(_cell(pixels, view, known, boxes, colours, numbers[i]))
+        cells.append(_cell(_picture(image, view), view, known, boxes, colours, numbers[i]))
     return '<div class="strip">\n' + "\n".join(cells) + "\n</div>"
 
 
@@ -124,7 +123,7 @@ def _picture(image: Image.Image, view: View) -> str:
     box = (view.left, view.top, view.left + view.width, view.top + view.height)
     shape = (_WIDTH, max(1, round(_WIDTH * view.height / view.width)))
     stream = io.BytesIO()
-    image.convert("RGB").resize(shape, Image.Resampling.BICUBIC, box=box).save(stream, "JPEG", quality=82)
+    image.resize(shape, Image.Resampling.BICUBIC, box=box).save(stream, "JPEG", quality=82)
     return base64.b64encode(stream.getvalue()).decode()
 
 

@@ -68,33 +68,6 @@ def from_centre(centre: ArrayLike, size: ArrayLike) -> Boxes:
     return np.concatenate([middle - (extent - 1) / 2, extent], axis=-1)
 
 
-def to_corners(boxes: ArrayLike) -> Boxes:
-    """(x, y, w, h) as (left, top, right, bottom), the last two just outside: right = x + w.
-
-    >>> to_corners([2, 3, 10, 20])
-    array([ 2.,  3., 12., 23.])
-    """
-    array = as_boxes(boxes)
-    return np.concatenate([array[..., :2], array[..., :2] + array[..., 2:]], axis=-1)
-
-
-def from_corners(corners: ArrayLike) -> Boxes:
-    """(left, top, right, bottom) as (x, y, w, h), the inverse of :func:`to_corners`."""
-    array = as_boxes(corners)
-    return np.concatenate([array[..., :2], array[..., 2:] - array[..., :2]], axis=-1)
-
-
-def around_points(points: ArrayLike) -> Boxes:
-    """The smallest upright boxes around polygons (x1, y1, x2, y2, ...), ``(2 k,)`` or ``(n, 2 k)`` numbers.
-
-    >>> around_points([0, 2, 4, 0, 6, 3, 1, 5])
-    array([0., 0., 6., 5.])
-    """
-    array = np.asarray(points, np.float64)
-    xs, ys = array[..., 0::2], array[..., 1::2]
-    return from_corners(np.stack([xs.min(-1), ys.min(-1), xs.max(-1), ys.max(-1)], axis=-1))
-
-
 def parse_box(text: str) -> Boxes:
     """A box from text such as ``"10,20,30,40"`` (commas, tabs or spaces); 0-based x, y, w, h.
 

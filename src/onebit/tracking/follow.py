@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,14 +60,9 @@ def follow(
     """
     done = done if done is not None else Followed()
     began = time.perf_counter()
-    writer = VideoWriter(video, source.fps) if video is not None else None
-    frames = iter(source)
     try:
-        if writer is None:
-            _follow(tracker, frames, first_box, done, None, watch, drawn)
-        else:
-            with writer:
-                _follow(tracker, frames, first_box, done, writer, watch, drawn)
+        with VideoWriter(video, source.fps) if video is not None else nullcontext() as writer:
+            _follow(tracker, iter(source), first_box, done, writer, watch, drawn)
     finally:
         done.seconds = time.perf_counter() - began
         source.close()

@@ -41,6 +41,21 @@ def as_rgb(image: NDArray) -> Image:
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[:, :, :3]
 
 
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(width, height) of an image file, from its head.
+
+    Raises:
+        DataError: naming the file, when it is missing or no image.
+    """
+    import PIL.Image
+
+    try:
+        with PIL.Image.open(path) as image:
+            return image.size
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
 def read_image(path: str | os.PathLike[str]) -> Image:
     """An image file as RGB, (H, W, 3) uint8; grey, transparent and 16-bit files are converted.
 
@@ -58,4 +73,8 @@ def read_image(path: str | os.PathLike[str]) -> Image:
             return np.asarray(to_rgb(image))
     # Pillow's decoders raise much more than OSError on damaged files.
     except Exception as error:
-        raise DataError(f"{path} is not a readable image ({error}); replace it or leave its sequence out") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str | os.PathLike[str], error: Exception) -> DataError:
+    return DataError(f"{path} is not a readable image ({error}); replace it or leave its sequence out")

@@ -41,19 +41,21 @@ def load_network(path: str | os.PathLike[str], which: str = "last") -> SiamFC:
 
 
 class PackedNetwork:
-    """A packed siamfc: the engine computes features, of exemplar and searches alike, PyTorch their correlation.
+    """A packed siamfc, a file or its bytes: the engine computes features, of exemplar and searches alike, PyTorch their
+    correlation.
 
     Raises:
         PackedFileError: if the file is damaged, or was not packed from a tracker.
     """
 
-    def __init__(self, path: str | os.PathLike[str], threads: int = 1) -> None:
+    def __init__(self, source: str | os.PathLike[str] | bytes, threads: int = 1) -> None:
         from onebit.deploy import load
 
-        self.packed = load(path, threads=threads)
+        self.packed = load(source, threads=threads)
         scale = self.packed.metadata.get("correlation_scale")
         if not isinstance(scale, float):
-            raise PackedFileError(f"{path} was not packed from a tracker; pack a run of `onebit track train`")
+            file = "it" if isinstance(source, bytes) else source
+            raise PackedFileError(f"{file} was not packed from a tracker; pack a run of `onebit track train`")
         self.scale = scale
         self.in_integers = self.packed.metadata.get("precision", "float32") != "float32"
 

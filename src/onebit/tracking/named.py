@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from onebit.errors import UsageError
-from onebit.files import checksum
+from onebit.files import called, checksum
 from onebit.tracking.baselines import BASELINES, OpenCVMil, Tracker
 
 
@@ -38,13 +38,13 @@ def named_tracker(
         UsageError: for a name that cannot be a folder's, or a source that is neither a baseline nor there.
         CheckpointError: for a run folder without a checkpoint.
     """
-    called = name or _name(source)
-    if not called or called[0] == "." or Path(called).name != called:
-        raise UsageError(f"{called!r} cannot name a folder of results; give another with --name")
+    label = name or _name(source)
+    if not label or label[0] == "." or Path(label).name != label:
+        raise UsageError(f"{label!r} cannot name a folder of results; give another with --name")
     if source == "opencv-mil":
-        return NamedTracker(called, partial(OpenCVMil, seed), {"tracker": source, "seed": seed})
+        return NamedTracker(label, partial(OpenCVMil, seed), {"tracker": source, "seed": seed})
     if source in BASELINES:
-        return NamedTracker(called, BASELINES[source], {"tracker": source})
+        return NamedTracker(label, BASELINES[source], {"tracker": source})
     from onebit.tracking.load import load_tracker
 
     make = partial(load_tracker, source, device=device, threads=threads)
@@ -53,9 +53,9 @@ def named_tracker(
     from onebit.training.checkpoints import find_checkpoint
 
     file = find_checkpoint(source)
-    return NamedTracker(called, make, {"tracker": "siamfc", "sha256": checksum(file), "device": device})
+    return NamedTracker(label, make, {"tracker": "siamfc", "sha256": checksum(file), "device": device})
 
 
 def _name(source: str) -> str:
     path = Path(source)
-    return path.stem if path.is_file() else path.name
+    return path.stem if path.is_file() else called(path)

@@ -15,8 +15,8 @@ from onebit.errors import DataError, UsageError
 from onebit.tracking.augment import centre_crop, draw_resize, vary_exemplar, vary_search
 from onebit.tracking.boxes import centres
 from onebit.tracking.crop import EXEMPLAR, INSTANCE, SEARCH, crop_and_resize, search_side
-from onebit.tracking.images import Image, read_image
-from onebit.tracking.sequences import IMAGE_ENDINGS
+from onebit.tracking.images import Image, image_size, read_image
+from onebit.tracking.sequences import IMAGE_ENDINGS, first_names
 from onebit.tracking.sequences import Sequence as Video
 from onebit.training.recipe import PairsConfig
 
@@ -130,7 +130,7 @@ def make_source(videos: Sequence[Video], stills: Sequence[Path], config: PairsCo
         DataError: if no sequence has two usable frames and there are no stills.
     """
     annotated = [video for video in videos if video.annotated]
-    frames = tuple(usable_frames(video, image_size(video), config.min_size) for video in annotated)
+    frames = tuple(usable_frames(video, image_size(video.frames[0]), config.min_size) for video in annotated)
     stills = tuple(stills) if config.per_still else ()
     if not any(len(usable) > 1 for usable in frames):
         if videos and not stills:
@@ -156,21 +156,10 @@ def split_videos(videos: Iterable[Video], holdout: Sequence[str]) -> tuple[list[
     videos = list(videos)
     for pattern in holdout:
         if not any(fnmatch.fnmatchcase(video.name, pattern) for video in videos):
-            names = ", ".join(video.name for video in videos)
+            names = first_names([video.name for video in videos])
             raise UsageError(f"pairs.holdout names {pattern!r}, which matches no sequence; there are: {names}")
     held = [video for video in videos if any(fnmatch.fnmatchcase(video.name, pattern) for pattern in holdout)]
     return [video for video in videos if video not in held], held
-
-
-def image_size(video: Video) -> tuple[int, int]:
-    """(width, height) of a sequence's first image, from the file's head."""
-    import PIL.Image
-
-    try:
-        with PIL.Image.open(video.frames[0]) as image:
-            return image.size
-    except OSError as error:
-        raise DataError(f"{video.frames[0]} is not a readable image ({error}); replace it") from error
 
 
 def find_stills(root: str | os.PathLike[str]) -> list[Path]:

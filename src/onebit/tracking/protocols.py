@@ -16,6 +16,7 @@ import numpy as np
 
 from onebit.errors import DataError, UsageError, unknown_name
 from onebit.tracking.boxes import Boxes, centres
+from onebit.tracking.images import image_size
 from onebit.tracking.layouts import SequenceSet
 from onebit.tracking.overlap import centre_errors, overlaps
 from onebit.tracking.results import Result, read_result
@@ -133,7 +134,7 @@ def score_overlaps(sequence: Sequence, repetitions: tuple[Boxes, ...]) -> Overla
     """GOT-10k: overlaps within the image, without the first frame and frames whose cover is 0, repetitions pooled."""
     truth = sequence.truth[1:]
     kept = np.ones(len(truth), bool) if sequence.cover is None else sequence.cover[1:] > 0
-    bound = _image_size(sequence)
+    bound = sequence.resolution or image_size(sequence.frames[0])
     parts = [overlaps(boxes[1:], truth, bound)[kept] for boxes in repetitions]
     return OverlapScore(np.concatenate(parts), len(sequence), int(kept.sum()))
 
@@ -163,20 +164,6 @@ def score_curves_pysot(sequence: Sequence, boxes: Boxes) -> CurveScore:
 
 def _curve_score(overlap: Floats, error: Floats, frames: int) -> CurveScore:
     return CurveScore(share_above(overlap, SUCCESS_THRESHOLDS), share_within(error, PRECISION_THRESHOLDS), frames)
-
-
-def _image_size(sequence: Sequence) -> tuple[int, int]:
-    if sequence.resolution is not None:
-        return sequence.resolution
-    from PIL import Image
-
-    try:
-        with Image.open(sequence.frames[0]) as image:
-            return image.size
-    except OSError as error:
-        raise DataError(
-            f"{sequence.frames[0]} is not a readable image ({error}); the image's size is needed"
-        ) from error
 
 
 def _measures(score: OverlapScore | CurveScore) -> dict[str, float | None]:

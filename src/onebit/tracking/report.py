@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onebit.errors import UsageError, unknown_name
+from onebit.errors import DataError, UsageError, unknown_name
 from onebit.files import called, write_bytes, write_text
 from onebit.reports.table import Table
 from onebit.tracking.evaluate import read_record
@@ -52,7 +52,6 @@ def write_tracking_report(
     protocol: str = "got10k",
     strips: int = 24,
     pictures: int = 6,
-    say: Callable[[str], Any] = lambda _: None,
 ) -> Report:
     """Score every tracker on ``data`` and write the report into ``folder/<data set>``.
 
@@ -85,7 +84,7 @@ def write_tracking_report(
     pictured = {home / f"{name}.{kind}": content for name, _, kinds in plots for kind, content in kinds.items()}
     page = home / "report.html"
     tables = [table, per_sequence, origins]
-    texts[page] = _page(data, entries, scores, tables, plots, strips, pictures, say)
+    texts[page] = _page(data, entries, scores, tables, plots, strips, pictures)
     for path, text in texts.items():
         write_text(path, text)
     for path, content in pictured.items():
@@ -164,7 +163,6 @@ def _page(
     plots: Sequence[Drawn],
     strips: int,
     pictures: int,
-    say: Callable[[str], Any],
 ) -> str:
     from onebit.reports.figures.tracking import tracker_colours
     from onebit.reports.film_strip import bright, film_strip
@@ -180,11 +178,10 @@ def _page(
         try:
             numbers = range(first, first + len(sequence))
             html = film_strip(sequence.frames, numbers, sequence.boxes, tracks, colours, pictures)
-        except OSError as error:
+        except DataError as error:
             remarks.append(f"No film strip of {sequence.name}: {error}.")
             continue
         shown.append(Strip(sequence.name, _note(sequence.name, len(sequence), scores), html))
-        say(f"film strip of {sequence.name}")
     if strips and len(data) > strips:
         remarks.append(f"Film strips are shown of the first {strips} of {len(data)} sequences.")
     captions = {
@@ -198,15 +195,7 @@ def _page(
         for n, what in ((len(data), "sequence"), (frames, "frame"), (len(scores), "tracker"))
     )
     facts = " · ".join([f"protocol {scores[0].protocol}", *counts])
-    return tracking_page(
-        data.title,
-        facts,
-        tables,
-        drawings,
-        shown,
-        colours,
-        remarks,
-    )
+    return tracking_page(data.title, facts, tables, drawings, shown, colours, remarks)
 
 
 def _note(name: str, frames: int, scores: Sequence[Scores]) -> str:

@@ -67,7 +67,7 @@ def write_result(
             raise ValueError(f"{rows.shape} boxes for the {len(sequence)} frames of {sequence.name}")
         lines = (",".join(f"{value:.3f}" for value in row) for row in to_file(rows, sequence.origin))
         write_text(path, "".join(f"{line}\n" for line in lines))
-    for path in _found(folder, sequence.name):
+    for path in _found(folder, sequence.layout, sequence.name):
         if path not in files:
             path.unlink()
     columns = np.stack(times, axis=1)
@@ -78,15 +78,15 @@ def write_result(
 def read_result(folder: Path, sequence: Sequence) -> Result:
     """A tracker's result of one sequence, under any of the names and places that toolkits use.
 
-    Looked for are ``<seq>/<seq>_001.txt`` and its repetitions, ``<seq>_001.txt`` and ``<seq>.txt``, for the sequence's name
-    and then its aliases (``Jogging-1``, ``Jogging_1``, ``Jogging1`` for ``Jogging.1``); numbers may be separated by commas,
-    tabs or spaces.
+    Looked for are ``<seq>/<seq>_001.txt`` and its repetitions, ``<seq>_001.txt`` (GOT-10k) and ``<seq>.txt``, for the
+    sequence's name and then its aliases (``Jogging-1``, ``Jogging_1``, ``Jogging1`` for ``Jogging.1``); numbers may be
+    separated by commas, tabs or spaces.
 
     Raises:
         DataError: when there is none, or one has the wrong number of rows or columns, a NaN, an infinity or a negative size.
     """
     for name in (sequence.name, *sequence.aliases):
-        files = _found(folder, name)
+        files = _found(folder, sequence.layout, name)
         if files:
             boxes = tuple(read_boxes(path, what="result file") for path in files)
             for path, rows in zip(files, boxes, strict=True):
@@ -102,12 +102,13 @@ def read_result(folder: Path, sequence: Sequence) -> Result:
 
 def has_result(folder: Path, sequence: Sequence) -> bool:
     """Whether there is a result file for the sequence, right or wrong."""
-    return any(_found(folder, name) for name in (sequence.name, *sequence.aliases))
+    return any(_found(folder, sequence.layout, name) for name in (sequence.name, *sequence.aliases))
 
 
-def _found(folder: Path, name: str) -> list[Path]:
+def _found(folder: Path, layout: str, name: str) -> list[Path]:
     pattern = f"{_literal(name)}_[0-9][0-9][0-9].txt"
-    for place in (folder / name, folder):
+    # Elsewhere ball_001.txt is the result of another sequence, ball_001.
+    for place in (folder / name, folder) if layout == "got10k" else (folder / name,):
         repeated = sorted(place.glob(pattern)) if place.is_dir() else []
         if repeated:
             return repeated

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from collections.abc import Sequence as Several
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +80,15 @@ class Sequence:
     def truth(self) -> Boxes:
         """The boxes as they stand in the file."""
         return to_file(self.boxes, self.origin) if self.written is None else self.written
+
+
+def first_names(names: Several[str], most: int = 8) -> str:
+    """Names for a sentence: the first of them, and dots for the rest.
+
+    >>> first_names(["a", "b", "c"], most=2)
+    'a, b, ...'
+    """
+    return ", ".join([*names[:most], *["..."] * (len(names) > most)])
 
 
 def from_file(boxes: Boxes, origin: int) -> Boxes:

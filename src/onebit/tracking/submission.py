@@ -15,15 +15,12 @@ TEST_SEQUENCES = 180
 _DAY = (1980, 1, 1, 0, 0, 0)
 
 
-def write_submission(data: SequenceSet, folder: Path, archive: Path) -> int:
-    """Check a tracker's results on GOT-10k's test split and write them to a zip; returns the number of files in it.
-
-    All 180 sequences have to be there, each with a row of four finite numbers per image, the first of them the given box, and
-    with a file of times. Nothing is written if anything is wrong.
+def check_submission(data: SequenceSet, archive: Path) -> None:
+    """Refuse what no results can make an archive of.
 
     Raises:
         UsageError: for other data than the test split, or an archive that does not end in .zip.
-        DataError: naming what is wrong.
+        DataError: unless all 180 sequences are there.
     """
     if data.layout != "got10k" or data.subset != "test":
         raise UsageError(f"an archive is for GOT-10k's test split, this is {data.name} {data.subset} ({data.layout})")
@@ -32,6 +29,18 @@ def write_submission(data: SequenceSet, folder: Path, archive: Path) -> int:
     if data.missing or len(data) != TEST_SEQUENCES:
         known = f"{len(data)} sequences" + (f", without {data.missing[0]}" if data.missing else "")
         raise DataError(f"{data.root} has {known}; the server takes results of all {TEST_SEQUENCES} of the test split")
+
+
+def write_submission(data: SequenceSet, folder: Path, archive: Path) -> int:
+    """Check a tracker's results on GOT-10k's test split and write them to a zip; returns the number of files in it.
+
+    Each sequence has to have a row of four finite numbers per image, the first of them the given box, and a file of times.
+    Nothing is written if anything is wrong.
+
+    Raises:
+        UsageError, DataError: as :func:`check_submission`, and naming what is wrong with the results.
+    """
+    check_submission(data, archive)
     files: list[Path] = []
     for sequence in data.sequences:
         result = read_result(folder, sequence)

@@ -18,6 +18,7 @@ from onebit.tracking.labels import balanced_loss
 from onebit.tracking.pair_batches import PairBatches
 from onebit.tracking.pairs import make_source, split_videos
 from onebit.tracking.sequences import Sequence as Video
+from onebit.tracking.sequences import first_names
 from onebit.training.evaluation_files import kernel_histograms, npz
 from onebit.training.recipe import Recipe
 
@@ -34,8 +35,11 @@ class Tracking:
         self.source = make_source(train, stills, recipe.pairs)
         self.measured = "holdout" if held else "train_sample"
         config = dataclasses.replace(recipe.pairs, per_sequence=recipe.pairs.measured)
-        watched = make_source(held or train, [] if held or train else stills, config)
-        self.watched = watched
+        if held:
+            self.watched = make_source(held, [], config)
+        else:
+            still = () if self.source.videos else self.source.stills
+            self.watched = dataclasses.replace(self.source, stills=still, config=config)
         self.data: dict[str, Any] = {
             "num_classes": 1,
             "in_channels": 3,
@@ -104,7 +108,7 @@ class Tracking:
 
     def save(self, folder: Path, recipe: Recipe, model: nn.Module, fabric: Any, details: bool = True) -> dict[str, Any]:
         figures = self.measure(model, self.measured_batches(recipe, fabric), fabric)
-        named = ", ".join(self.data[{"holdout": "holdout", "train_sample": "sequences"}[self.measured]])
+        named = first_names([video.name for video in self.watched.videos]) or "still images"
         result = {
             "dataset": "tracking pairs",
             "split": self.measured,

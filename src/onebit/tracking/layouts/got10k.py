@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onebit.errors import DataError, UsageError, unknown_name
+from onebit.errors import DataError, UsageError
 from onebit.files import called
 from onebit.tracking.annotations import read_boxes, read_labels, read_text
-from onebit.tracking.layouts.sequence_set import SequenceSet
+from onebit.tracking.layouts.sequence_set import SequenceSet, known_subset
 from onebit.tracking.sequences import Sequence, from_file, list_frames, number_of
 
 LOOKS = "train/, val/ or test/ with list.txt and <sequence>/groundtruth.txt, or one of these folders"
@@ -27,11 +27,10 @@ def looks_like(root: Path) -> bool:
 
 def load(root: Path, subset: str | None) -> SequenceSet:
     """Every sequence of a split; ``root`` may be the whole data set, a split's folder or a sequence's."""
-    if subset is not None and subset.lower() not in SPLITS:
-        raise unknown_name("split of GOT-10k", subset, SPLITS)
+    subset = known_subset("split of GOT-10k", subset, SPLITS)
     if (root / _META).is_file():
         return SequenceSet("got10k", root, "GOT-10k", "all", (_sequence(root, subset or ""),))
-    folder, split = _split_folder(root, subset and subset.lower())
+    folder, split = _split_folder(root, subset)
     listed = [name for name in map(str.strip, read_text(folder / _LIST, "list of sequences").splitlines()) if name]
     present = [name for name in listed if (folder / name).is_dir()]
     sequences = tuple(_sequence(folder / name, split) for name in present)

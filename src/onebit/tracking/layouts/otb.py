@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from onebit.errors import DataError, unknown_name
+from onebit.errors import DataError
 from onebit.files import called
 from onebit.tracking.annotations import is_blank, read_boxes
 from onebit.tracking.layouts.otb_subsets import SUBSETS
-from onebit.tracking.layouts.sequence_set import SequenceSet
+from onebit.tracking.layouts.sequence_set import SequenceSet, known_subset
 from onebit.tracking.sequences import Sequence, from_file, list_frames, number_of
 
 LOOKS = "<Sequence>/img/ with images and <Sequence>/groundtruth_rect*.txt"
@@ -31,11 +31,8 @@ def load(root: Path, subset: str | None) -> SequenceSet:
     """Every sequence below ``root`` (or ``root`` itself), or those of a named subset, in the order of their names."""
     folders = [root] if _is_sequence(root) else [folder for folder in _folders(root) if _is_sequence(folder)]
     missing: tuple[str, ...] = ()
+    subset = known_subset("subset of OTB", subset, SUBSETS)
     if subset is not None:
-        by_letters = {name.lower(): name for name in SUBSETS}
-        if subset.lower() not in by_letters:
-            raise unknown_name("subset of OTB", subset, SUBSETS)
-        subset = by_letters[subset.lower()]
         present = {folder.name for folder in folders}
         missing = tuple(name for name in SUBSETS[subset] if name not in present)
         folders = [folder for folder in folders if folder.name in SUBSETS[subset]]

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from onebit.errors import unknown_name
-from onebit.tracking.sequences import Sequence
+from onebit.tracking.sequences import Sequence, first_names
+
+
+def known_subset(kind: str, subset: str | None, valid: Iterable[str]) -> str | None:
+    """A subset as the data set writes it, from letters of either case; ``None`` where none was named.
+
+    Raises:
+        UsageError: for an unknown one, with the nearest.
+
+    >>> known_subset("subset of OTB", "tb50", ["OTB2013", "TB50"])
+    'TB50'
+    """
+    if subset is None:
+        return None
+    by_letters = {name.lower(): name for name in valid}
+    if subset.lower() not in by_letters:
+        raise unknown_name(kind, subset, by_letters.values())
+    return by_letters[subset.lower()]
 
 
 @dataclass(frozen=True)
@@ -63,10 +80,9 @@ class SequenceSet:
             f"{self.root}: {self.layout} layout, {self.title}, {len(self)} sequence{'s' * (len(self) != 1)}, {frames:,} frames"
         ]
         if self.missing:
-            names = ", ".join(self.missing[:8]) + (", ..." if len(self.missing) > 8 else "")
             total = len(self) + len(self.missing)
             lines.append(
-                f"{len(self.missing)} of the {total} sequences of {self.subset} are not there ({names}): "
+                f"{len(self.missing)} of the {total} sequences of {self.subset} are not there ({first_names(self.missing)}): "
                 "scores over the rest are not comparable with published ones"
             )
         lines += self.left_out

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from onebit.errors import DataError, unknown_name
+from onebit.errors import DataError
 from onebit.tracking.annotations import read_boxes
-from onebit.tracking.layouts.sequence_set import SequenceSet
+from onebit.tracking.layouts.sequence_set import SequenceSet, known_subset
 from onebit.tracking.sequences import Sequence, from_file, list_frames
 
 LOOKS = "anno/UAV123/*.txt (or UAV20L, UAV123_10fps) and data_seq/"
@@ -50,11 +50,8 @@ def looks_like(root: Path) -> bool:
 
 def load(root: Path, subset: str | None) -> SequenceSet:
     """Every sequence of a version; without ``subset`` the first of :data:`VERSIONS` that is there."""
-    by_letters: dict[str, str] = {version.lower(): version for version in VERSIONS}
-    if subset is not None and subset.lower() not in by_letters:
-        raise unknown_name("version of UAV123", subset, VERSIONS)
     present = [version for version in VERSIONS if (root / "anno" / version).is_dir()]
-    version = by_letters[subset.lower()] if subset is not None else next(iter(present), "UAV123")
+    version = known_subset("version of UAV123", subset, VERSIONS) or next(iter(present), "UAV123")
     if version not in present:
         raise DataError(f"{root / 'anno' / version} does not exist; there is: {', '.join(present) or 'no annotation'}")
     folder = root / "data_seq" / (SLOW if version == SLOW else "UAV123")
