@@ -27,15 +27,16 @@ from torch import Tensor, nn
 
 from onebit.data import Augment, Batches, Dataset, load_dataset
 from onebit.data.augment import Normalise
+from onebit.deploy.agreement import compared_inputs, recorded_inputs
 from onebit.deploy.pack import pack
 from onebit.deploy.packed_model import PackedModel
-from onebit.deploy.reference import run_values
 from onebit.files import atomic_write, write_text
 from onebit.methods import list_methods
 from onebit.models import create_model, list_models, scale_options
 from onebit.nn import BinaryLayer
 from onebit.reports import Table
 from onebit.training.environment import processor_name
+from onebit.training.objective import kernel_penalty
 from onebit.training.optimization import make_optimizer
 from onebit.training.recipe import OptimizerConfig
 
@@ -101,8 +102,9 @@ def fit(network: nn.Module, train: Dataset, steps: int) -> None:
     network.train()
     for _, (images, labels) in zip(range(steps), batches.epoch(0), strict=False):
         loss = F.cross_entropy(network(images), labels)
-        for penalty in (layer.penalty() for layer in layers):
-            loss = loss if penalty is None else loss + penalty
+        penalty = kernel_penalty(network)
+        if penalty is not None:
+            loss = loss + penalty
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -126,32 +128,19 @@ class Flips:
 def count_flips(network: nn.Module, packed: PackedModel, pixels: Tensor, normalise: Normalise) -> Flips:
     """Compare the signs that every binary layer reads, image by image; the values are those of the run in torch, whose bits are
     the engine's."""
-    read: dict[str, Tensor] = {}
-    hooks = [
-        module.register_forward_pre_hook(lambda _, inputs, path=path: read.__setitem__(path, inputs[0]))
-        for path, module in network.named_modules()
-        if isinstance(module, BinaryLayer)
-    ]
-    network(normalise(pixels))
-    for hook in hooks:
-        hook.remove()
-    program, values, found = packed.program, run_values(packed.program, pixels), Flips()
-    clean = torch.ones(len(pixels), dtype=torch.bool)
-    for index, op in enumerate(program.operations):
-        if op.kind != "binary_conv" or program.path(index) not in read:
-            continue
-        theirs, ours = read[program.path(index)].flatten(1), values[op.inputs[0]].flatten(1)
+    with recorded_inputs(network) as read:
+        network(normalise(pixels))
+    found, clean = Flips(), torch.ones(len(pixels), dtype=torch.bool)
+    for compared in compared_inputs(packed, pixels, read):
         touched = torch.zeros_like(clean)
-        for shift in sorted({float(shift) for shift in program.tensors[op.tensors["shift"]]}):
-            differs = (theirs + shift >= 0) != (ours + shift >= 0)
+        for theirs, ours in compared:
+            differs = (theirs >= 0) != (ours >= 0)
             found.signs += differs.numel()
             found.first += int(differs[clean].sum())
             found.later += int(differs[~clean].sum())
             if bool(differs[clean].any()):
-                spread = float((theirs + shift).square().mean().sqrt())
-                found.distance = max(
-                    found.distance, float((theirs + shift)[clean][differs[clean]].abs().max()) / spread
-                )
+                spread = float(theirs.square().mean().sqrt())
+                found.distance = max(found.distance, float(theirs[clean][differs[clean]].abs().max()) / spread)
             touched |= differs.any(1)
         found.layers += bool(touched.any())
         clean &= ~touched

@@ -156,6 +156,12 @@ def test_bench_a_model_by_name(onebit: Callable) -> None:
     assert "milliseconds an image" in Path("t.svg").read_text()
 
 
+def test_bench_refuses_an_option_that_is_a_flag(onebit: Callable) -> None:
+    done = onebit("bench", "lenet", "--option", "method=xnor", "--against", "none")
+    assert done.status != 0
+    assert "--option method is no option of a model" in done.error
+
+
 def test_bench_shows_where_the_time_goes(onebit: Callable, packed: Path) -> None:
     done = onebit("bench", packed, "--against", "none", "--rounds", 2, "--profile")
     assert done.status == 0, done.err

@@ -68,9 +68,11 @@ def test_files_and_networks_that_do_not_fit_are_refused(tmp_path: Path, photo: P
         read_pixels(photo, program(4, 8, 8))
 
 
-def trained_a_little(method: str) -> torch.nn.Module:
+def trained_a_little(method: str, **options: Any) -> torch.nn.Module:
     torch.manual_seed(0)
-    network = onebit.create_model("resnet18", method, 10, 1, image_size=16, widths=(8, 8, 16, 16))
+    network = onebit.create_model(
+        "resnet18", method, 10, 1, image_size=16, widths=(8, 8, 16, 16), method_options=options
+    )
     optimizer = torch.optim.Adam(network.parameters(), 0.01)
     for _ in range(5):
         loss = torch.nn.functional.cross_entropy(network(torch.randn(32, 1, 16, 16)), torch.randint(0, 10, (32,)))
@@ -97,6 +99,16 @@ def test_a_packed_network_agrees_with_its_own_and_not_with_another(method: str) 
     assert other.flips > 1000
     assert other.largest_difference > 1e-2
     assert agreement(network, packed, batches[:1], count_flips=False).flips is None
+
+
+def test_agreement_counts_a_sign_for_every_shift() -> None:
+    batches = [torch.randint(0, 256, (4, 1, 16, 16), dtype=torch.uint8)]
+    one, several = (
+        agreement(network, onebit.pack(network, (1, 16, 16), mean=[0.5], std=[0.25]), batches)
+        for network in (trained_a_little("bireal"), trained_a_little("abcnet", activation_bases=5))
+    )
+    assert one.signs
+    assert several.signs == 5 * one.signs
 
 
 def test_agreement_needs_the_normalisation() -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -44,8 +44,8 @@ class Arguments:
     """For a model by name: widths, if not those of the papers."""
     option: tuple[str, ...] = ()
     """For a model by name: further options, such as growth=64."""
-    precision: str = "float32"
-    """What real layers compute in, where there is something to pack: float32, int16 or int8."""
+    precision: Literal["float32", "int16", "int8"] = "float32"
+    """What real layers compute in, where there is something to pack."""
     kernel: str | None = None
     """Force our kernel: avx512, avx2, neon, portable, reference."""
     rounds: int = 15
@@ -100,28 +100,20 @@ def _profile(packed: PackedModel, arguments: Arguments) -> Table:
 
 
 def _packed(arguments: Arguments) -> PackedModel:
-    from typing import cast
-
     from onebit.deploy.from_run import is_packed, open_packed
-    from onebit.deploy.pack import Precision, pack
+    from onebit.deploy.pack import pack
     from onebit.deploy.packed_model import PackedModel
 
-    path, precision = Path(arguments.target), cast(Precision, arguments.precision)
+    path, precision = Path(arguments.target), arguments.precision
     if is_packed(path) or path.exists():
-        if is_packed(path) and arguments.precision != "float32":
+        if is_packed(path) and precision != "float32":
             raise UsageError(f"{path} is packed already; --precision is chosen when a network is packed")
         return open_packed(path, precision=precision, kernel=arguments.kernel)
-    from onebit.cli.networks import parse_shape
-    from onebit.cli.summary_command import parse_options
-    from onebit.models import create_model
+    from onebit.cli.networks import named_network, parse_shape
 
     shape = parse_shape(arguments.input)
-    options = parse_options(arguments.option, "--option")
-    if arguments.widths is not None:
-        options["widths"] = arguments.widths
-    size = max(shape[1:])
-    network = create_model(
-        arguments.target, arguments.method, arguments.num_classes, shape[0], image_size=size, **options
+    network = named_network(
+        arguments.target, arguments.method, arguments.num_classes, shape, arguments.widths, arguments.option
     )
     names = {"model": arguments.target, "method": arguments.method}
     mean, std = [0.45] * shape[0], [0.225] * shape[0]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
+import inspect
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,57 @@ def parse_shape(text: str) -> tuple[int, int, int]:
         raise UsageError(f"--input is channels,height,width such as 3,224,224, got {text!r}")
     channels, height, width = map(int, parts)
     return channels, height, width
+
+
+def named_network(
+    model: str,
+    method: str,
+    num_classes: int,
+    shape: tuple[int, int, int],
+    widths: tuple[int, ...] | None = None,
+    options: Sequence[str] = (),
+    method_options: Sequence[str] = (),
+) -> nn.Module:
+    """A model of onebit for images of ``shape``, with the words of ``--widths``, ``--option`` and ``--method-option``.
+
+    Raises:
+        UsageError: for an option that is a flag of its own, and as :func:`onebit.create_model` does.
+    """
+    from onebit.models import create_model
+
+    channels, height, width = shape
+    given = parse_options(options, "--option")
+    if widths is not None:
+        given["widths"] = widths
+    for name in given.keys() & inspect.signature(create_model).parameters.keys():
+        raise UsageError(f"--option {name} is no option of a model; it has a flag of its own, see --help")
+    return create_model(
+        model,
+        method,
+        num_classes,
+        channels,
+        image_size=max(height, width),
+        method_options=parse_options(method_options, "--method-option"),
+        **given,
+    )
+
+
+def parse_options(words: Sequence[str], flag: str) -> dict[str, Any]:
+    """``name=value`` words as options; values are read as numbers, truth values, tuples such as 8,16, else as text.
+
+    >>> parse_options(["growth=64", "stem=imagenet", "layers=2,2", "stage_shortcut=false"], "--option")
+    {'growth': 64, 'stem': 'imagenet', 'layers': (2, 2), 'stage_shortcut': False}
+    """
+    options = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name.isidentifier() and equals and value):
+            raise UsageError(f"{flag} takes name=value, got {word!r}")
+        try:
+            options[name] = ast.literal_eval({"true": "True", "false": "False", "none": "None"}.get(value, value))
+        except (ValueError, SyntaxError):
+            options[name] = value
+    return options
 
 
 def stdout_for_us() -> contextlib.AbstractContextManager[Any]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from onebit.cli.arguments import parse, print_json, print_table
-from onebit.cli.networks import own_network, parse_shape, stdout_for_us
+from onebit.cli.networks import named_network, own_network, parse_shape, stdout_for_us
 from onebit.errors import UsageError
 from onebit.files import write_text
 
@@ -96,43 +94,9 @@ def run(argv: Sequence[str]) -> None:
 
 def _network(arguments: Arguments, method: str, shape: tuple[int, int, int], twin: bool = False) -> nn.Module:
     from onebit.graph import without_data
-    from onebit.models import create_model
 
-    channels, height, width = shape
-    options = parse_options(arguments.option, "--option")
-    if arguments.widths is not None:
-        options["widths"] = arguments.widths
-    for name in options.keys() & inspect.signature(create_model).parameters.keys():
-        raise UsageError(
-            f"--option {name} is no option of a model; give --method, --method-option, --num-classes or --input"
-        )
-    method_options = {} if twin else parse_options(arguments.method_option, "--method-option")
-    size = max(height, width)
+    method_options = () if twin else arguments.method_option
     with without_data():
-        return create_model(
-            arguments.model,
-            method,
-            arguments.num_classes,
-            channels,
-            image_size=size,
-            method_options=method_options,
-            **options,
+        return named_network(
+            arguments.model, method, arguments.num_classes, shape, arguments.widths, arguments.option, method_options
         )
-
-
-def parse_options(words: Sequence[str], flag: str) -> dict[str, Any]:
-    """``name=value`` words as options; values are read as numbers, truth values, tuples such as 8,16, else as text.
-
-    >>> parse_options(["growth=64", "stem=imagenet", "layers=2,2", "stage_shortcut=false"], "--option")
-    {'growth': 64, 'stem': 'imagenet', 'layers': (2, 2), 'stage_shortcut': False}
-    """
-    options = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not (name.isidentifier() and equals and value):
-            raise UsageError(f"{flag} takes name=value, got {word!r}")
-        try:
-            options[name] = ast.literal_eval({"true": "True", "false": "False", "none": "None"}.get(value, value))
-        except (ValueError, SyntaxError):
-            options[name] = value
-    return options

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,52 +48,51 @@ def agreement(network: nn.Module, packed: PackedModel, pixels: Iterable[Tensor],
             "this network was packed without mean and std, so that pixels cannot be normalised for PyTorch"
         )
     normalise = Normalise(tuple(mean), tuple(std), torch.device("cpu"))
-    training, seen = network.training, _Signs(network)
-    total = same = signs = flips = 0
+    training, total, same, signs, flips = network.training, 0, 0, 0, 0
     largest = 0.0
     try:
         network.eval()
         for batch in pixels:
-            theirs, ours = network(normalise(batch)).flatten(1), packed(batch).flatten(1)
+            with recorded_inputs(network) as read:
+                theirs = network(normalise(batch)).flatten(1)
+            ours = packed(batch).flatten(1)
             total += len(batch)
             same += int((theirs.argmax(1) == ours.argmax(1)).sum())
             largest = max(largest, float((theirs - ours).abs().max()))
             if count_flips:
-                counted = _count_flips(packed, batch, seen.take())
-                signs, flips = signs + counted[0], flips + counted[1]
-            seen.take()
+                for compared in compared_inputs(packed, batch, read):
+                    signs += sum(one.numel() for one, _ in compared)
+                    flips += sum(int(((one >= 0) != (other >= 0)).sum()) for one, other in compared)
     finally:
-        seen.remove()
         network.train(training)
     return Agreement(total, same, largest, *((signs, flips) if count_flips else (None, None)))
 
 
-class _Signs:
-    """What the binary layers of a network read, by module path, one boolean tensor for every call."""
+@contextmanager
+def recorded_inputs(network: nn.Module) -> Generator[dict[str, list[Tensor]]]:
+    """What the binary layers of a network read meanwhile, by module path, a tensor for every call."""
+    read: dict[str, list[Tensor]] = {}
 
-    def __init__(self, network: nn.Module) -> None:
-        self._read: dict[str, list[Tensor]] = {}
-        layers = [(path, module) for path, module in network.named_modules() if isinstance(module, BinaryLayer)]
-        self._hooks = [module.register_forward_pre_hook(self._keep(path)) for path, module in layers]
+    def keep(path: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda _, inputs: read.setdefault(path, []).append(inputs[0])
 
-    def _keep(self, path: str) -> Any:
-        return lambda _, inputs: self._read.setdefault(path, []).append(inputs[0] >= 0)
-
-    def take(self) -> dict[str, list[Tensor]]:
-        read, self._read = self._read, {}
-        return read
-
-    def remove(self) -> None:
-        for hook in self._hooks:
+    layers = [(path, module) for path, module in network.named_modules() if isinstance(module, BinaryLayer)]
+    hooks = [module.register_forward_pre_hook(keep(path)) for path, module in layers]
+    try:
+        yield read
+    finally:
+        for hook in hooks:
             hook.remove()
 
 
-def _count_flips(packed: PackedModel, batch: Tensor, read: dict[str, list[Tensor]]) -> tuple[int, int]:
-    program, signs, flips = packed.program, 0, 0
-    values = run_values(program, batch)
+def compared_inputs(
+    packed: PackedModel, pixels: Tensor, read: dict[str, list[Tensor]]
+) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """For every binary layer in order, a pair of what PyTorch ``read`` and what the packed network reads, (N, values) each, for
+    each different shift of the layer, added: their signs are the layer's bits."""
+    program, values = packed.program, run_values(packed.program, pixels)
     for index, op in enumerate(program.operations):
         if op.kind == "binary_conv" and read.get(program.path(index)):
-            theirs = read[program.path(index)].pop(0).flatten()
-            signs += theirs.numel()
-            flips += int((theirs != (values[op.inputs[0]] >= 0).flatten()).sum())
-    return signs, flips
+            theirs, ours = read[program.path(index)].pop(0).flatten(1), values[op.inputs[0]].flatten(1)
+            shifts = sorted({float(shift) for shift in program.tensors[op.tensors["shift"]]})
+            yield [(theirs + shift, ours + shift) for shift in shifts]
