@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from onebit.deploy.program import Operation, Program
+from onebit.deploy.shapes import value_shapes
 
 
 class Builder:
@@ -119,18 +120,12 @@ def everything(pixels: bool = False, channels: int = 41) -> Program:
     x = made.binary_conv(x, 2 * channels, groups=2)
     x = made.add("max_pool", x, kernel=(2, 2), stride=(2, 2), flags=1)
     mean = made.add("mean_pool", x)
-    shapes = sizes(made, 29, 22)
+    shapes = value_shapes(made.program(29, 22), 29, 22)
     flat = made.add("flatten", x, channels=int(np.prod(shapes[x])))
     both = made.add("concat", mean, flat, channels=2 * channels + made.operations[flat].channels)
     hidden = made.binary_conv(both, 31, 1)
     made.conv(hidden, 7, 1)
     return made.program(29, 22, model="everything")
-
-
-def sizes(made: Builder, height: int, width: int) -> list:
-    from onebit.deploy.shapes import value_shapes
-
-    return value_shapes(made.program(height, width), height, width)
 
 
 def residual(widths: tuple[int, ...] = (16, 24), size: int = 32, classes: int = 5, pixels: bool = False) -> Program:

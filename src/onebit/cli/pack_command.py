@@ -35,18 +35,11 @@ class Arguments:
 def run(argv: Sequence[str]) -> None:
     arguments = parse(Arguments, "pack", argv)
     from onebit.deploy.from_run import pack_run
-    from onebit.deploy.inspection import float_bytes
+    from onebit.deploy.inspection import sizes
 
     packed = pack_run(arguments.path, which=arguments.which, precision=arguments.precision)
     packed.save(arguments.output)
-    whole = float_bytes(packed.program)
-    figures = {
-        "file": str(arguments.output),
-        "bytes": packed.num_bytes,
-        "float32_bytes": whole,
-        "ratio": whole / packed.num_bytes,
-        "precision": arguments.precision,
-    }
+    figures = {"file": str(arguments.output), **sizes(packed), "precision": arguments.precision}
     if arguments.json:
         print_json(figures)
         return

@@ -38,6 +38,11 @@ class Call:
             raise NotPackableError(f"it reads {len(self.inputs)} maps that depend on the image; one is packed")
         return self.inputs[0]
 
+    @property
+    def first_shape(self) -> tuple[int, ...]:
+        """The shape of the first tensor that torch's operation was given, which may be a constant."""
+        return next(iter(self.node.operands.values()), self.node.shape)
+
     def argument(self, name: str, default: Any = None) -> Any:
         return self.node.arguments.get(name, default)
 
@@ -51,7 +56,7 @@ class Call:
         return dict(zip(names, self.constants, strict=True))
 
     def draft(self, kind: str, **fields: Any) -> Draft:
-        """An operation that keeps its input's path of computation: one input, this node's path and shape."""
+        """An operation on the one input, with this node's path and shape."""
         return Draft(kind, (self.x,), self.shape, self.node.path, **fields)
 
 

@@ -64,8 +64,6 @@ _SIGNATURES = {
     "onebit_model_free": (None, (c_void_p,)),
     "onebit_model_metadata": (c_void_p, (c_void_p, POINTER(c_size_t))),
     "onebit_model_kernel": (c_char_p, (c_void_p,)),
-    "onebit_model_channels": (c_int64, (c_void_p,)),
-    "onebit_model_pixels_only": (c_int, (c_void_p,)),
     "onebit_session_create": (c_int, (c_void_p, c_int, POINTER(c_void_p))),
     "onebit_session_free": (None, (c_void_p,)),
     "onebit_session_shape": (c_int, (c_void_p, c_int64, c_int64, POINTER(c_int64))),
@@ -73,7 +71,6 @@ _SIGNATURES = {
     "onebit_session_profile": (c_int, (c_void_p, c_int)),
     "onebit_session_steps": (c_int, (c_void_p,)),
     "onebit_session_step": (c_int, (c_void_p, c_int, POINTER(_Step))),
-    "onebit_session_memory": (c_size_t, (c_void_p,)),
 }
 
 
@@ -136,14 +133,6 @@ class Model:
         return self._engine.onebit_model_kernel(self._handle).decode()
 
     @property
-    def channels(self) -> int:
-        return self._engine.onebit_model_channels(self._handle)
-
-    @property
-    def pixels_only(self) -> bool:
-        return bool(self._engine.onebit_model_pixels_only(self._handle))
-
-    @property
     def metadata(self) -> bytes:
         size = c_size_t()
         return ctypes.string_at(self._engine.onebit_model_metadata(self._handle, byref(size)), size.value)
@@ -195,7 +184,3 @@ class Session:
             _check(self._engine.onebit_session_step(self._handle, index, byref(step)))
             found.append(Step(step.name.decode(), step.macs, step.weight_bits, step.runs, step.seconds))
         return found
-
-    @property
-    def memory(self) -> int:
-        return self._engine.onebit_session_memory(self._handle)

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from onebit.deploy.export_onnx import need, packed_shape
+from onebit.deploy.export_onnx import need
 from onebit.deploy.export_openvino import binary_layers, compile_openvino
 from onebit.deploy.packed_model import PackedModel
 from onebit.deploy.program import Program
+from onebit.deploy.shapes import packed_shape
 
 
 def network_input(program: Program, pixels: np.ndarray) -> np.ndarray:

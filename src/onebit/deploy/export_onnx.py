@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from onebit.deploy.program import COUNT_PADDING, Operation, Program
-from onebit.deploy.shapes import Shape, end_padding, value_shapes, window_taps
+from onebit.deploy.shapes import end_padding, is_vector, packed_shape, value_shapes, window_taps
 from onebit.errors import UsageError
 
 OPSET = 17
@@ -29,7 +29,7 @@ def to_onnx(program: Program) -> Any:
         UsageError: if ``onnx`` is not installed, or the program does not say its input shape.
     """
     onnx = need("onnx", "onnx")
-    graph = OnnxGraph(program, packed_shape(program))
+    graph = OnnxGraph(program)
     for index in range(1, len(program.operations)):
         graph.values.append(_WRITERS[program.operations[index].kind](graph, index))
     return graph.model(onnx)
@@ -45,34 +45,12 @@ def need(module: str, extra: str) -> Any:
         ) from None
 
 
-def packed_shape(program: Program) -> Shape:
-    """The (channels, height, width) that a program was packed with.
-
-    Raises:
-        UsageError: if its metadata do not say.
-    """
-    shape = program.metadata.get("input_shape")
-    valid = (
-        isinstance(shape, list | tuple) and len(shape) == 3 and all(type(size) is int and size > 0 for size in shape)
-    )
-    if not valid or shape[0] != program.operations[0].channels:
-        raise UsageError(
-            f"the packed network does not say which image size it is for (input_shape is {shape!r}); pack it again"
-        )
-    return shape[0], shape[1], shape[2]
-
-
-def is_vector(program: Program, shape: Shape) -> bool:
-    """Whether a result of that shape is a vector to its users, (N, C) and not (N, C, 1, 1)."""
-    return shape[1:] == (1, 1) and len(program.metadata.get("output_shape") or ()) != 3
-
-
 class OnnxGraph:
     """An ONNX graph in the making; ``values[i]`` is the name of the program's value i."""
 
-    def __init__(self, program: Program, shape: Shape) -> None:
-        self.program = program
-        self.shapes = value_shapes(program, shape[1], shape[2])
+    def __init__(self, program: Program) -> None:
+        _, height, width = packed_shape(program)
+        self.program, self.shapes = program, value_shapes(program, height, width)
         self.values = ["pixels" if program.takes_pixels_only else "images"]
         self.nodes: list[Any] = []
         self.constants: dict[str, np.ndarray] = {}
@@ -105,9 +83,7 @@ class OnnxGraph:
 
     def tensor(self, index: int, role: str) -> np.ndarray:
         """The tensor that operation ``index`` must have in that role."""
-        tensor = self.program.tensor(index, role)
-        assert tensor is not None
-        return tensor
+        return self.program.required_tensor(index, role)
 
     def input(self, index: int, which: int = 0) -> str:
         """The name of an input of operation ``index``."""
@@ -135,9 +111,9 @@ class OnnxGraph:
         from onnx import TensorProto, helper, numpy_helper
 
         channels, height, width = self.shapes[-1]
-        vector = is_vector(self.program, self.shapes[-1])
-        self.nodes.append(helper.make_node(*(("Flatten", [self.values[-1]], ["output"], "output") if vector
-                                             else ("Identity", [self.values[-1]], ["output"], "output"))))  # fmt: skip
+        vector = is_vector(self.program.metadata, self.shapes[-1])
+        last = "Flatten" if vector else "Identity"
+        self.nodes.append(helper.make_node(last, [self.values[-1]], ["output"], "output"))
         size = ["batch", channels] if vector else ["batch", channels, height, width]
         dtype = TensorProto.UINT8 if self.program.takes_pixels_only else TensorProto.FLOAT
         given = helper.make_tensor_value_info(self.values[0], dtype, ["batch", *self.shapes[0]])

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from onebit.deploy.export_onnx import is_vector, need, packed_shape
+from onebit.deploy.export_onnx import need
 from onebit.deploy.program import COUNT_PADDING, Program
-from onebit.deploy.shapes import end_padding, value_shapes, window_taps
+from onebit.deploy.shapes import end_padding, is_vector, packed_shape, value_shapes, window_taps
 from onebit.errors import OnebitError, UsageError
 
 #: what the model has to be compiled with, so that real layers stay float32
@@ -86,9 +86,7 @@ class _Graph:
         self._uses: Counter[int] = Counter()
 
     def tensor(self, index: int, role: str) -> np.ndarray:
-        tensor = self.program.tensor(index, role)
-        assert tensor is not None
-        return tensor
+        return self.program.required_tensor(index, role)
 
     def input(self, index: int, which: int = 0) -> Any:
         return self.values[self.program.operations[index].inputs[which]]
@@ -124,7 +122,7 @@ class _Graph:
     def model(self) -> Any:
         make_model: Any = need("openvino", "openvino").Model
         output = self.values[-1]
-        if is_vector(self.program, self.shapes[-1]):
+        if is_vector(self.program.metadata, self.shapes[-1]):
             output = self.op.reshape(output, np.array([1, self.shapes[-1][0]]), False)
         result = self.op.result(output)
         result.output(0).get_tensor().set_names({"output"})

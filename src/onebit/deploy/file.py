@@ -7,7 +7,6 @@ import os
 import struct
 import zlib
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,13 @@ from onebit.errors import PackedFileError, UsageError
 
 MAGIC = b"\x89OBT\r\n\x1a\n"
 VERSION = 1
-HEADER_SIZE = 64
 _HEADER = struct.Struct("<8sIIQQQIIQQ")
+HEADER_SIZE = _HEADER.size
 _OPERATION = struct.Struct("<II4I8I8IIIIff20s")
 _TENSOR = struct.Struct("<II6IQQ")
 _NONE = 0xFFFFFFFF
 _SLOTS = 8
 _ALIGNMENT = 64
-_BITS = TYPES.index("bool")
 
 
 def write_program(program: Program) -> bytes:
@@ -76,10 +74,11 @@ def read_program(source: bytes | str | os.PathLike[str]) -> Program:
         raise PackedFileError(f"{name} is not a usable .onebit file: {error}") from None
 
 
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a file, or a PackedFileError that names it."""
+def read_bytes(path: str | os.PathLike[str], size: int = -1) -> bytes:
+    """The bytes of a file, or the first ``size`` of them, or a PackedFileError that names it."""
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as stream:
+            return stream.read(size)
     except OSError as error:
         raise PackedFileError(f"cannot read {path}: {error.strerror or error}") from None
 
@@ -98,6 +97,11 @@ def parse_metadata(data: bytes) -> dict[str, Any]:
     except UsageError as error:
         raise PackedFileError(f"damaged file: its {error}") from None
     return metadata
+
+
+def stored_bytes(dtype: np.dtype, count: int) -> int:
+    """How many bytes ``count`` values take in a file."""
+    return -(-count // 8) if dtype.name == "bool" else count * dtype.itemsize
 
 
 def _to_bytes(tensor: np.ndarray) -> bytes:
@@ -184,11 +188,11 @@ class _Reader:
             raise UsageError(f"{name} has type {code}, rank {rank} and dimensions {dimensions}")
         shape, dtype = dimensions[:rank], np.dtype(TYPES[code])
         count = prod(shape)
-        expected = -(-count // 8) if code == _BITS else count * dtype.itemsize
+        expected = stored_bytes(dtype, count)
         if size != expected:
             raise UsageError(f"{name} of shape {shape} has {size} bytes instead of {expected}")
         self._within(offset, size, _ALIGNMENT, name)
-        if code != _BITS:
+        if dtype.name != "bool":
             values = np.frombuffer(self.data, dtype.newbyteorder("<"), count, offset)
             return values.astype(dtype, copy=False).reshape(shape)
         stream = np.frombuffer(self.data, np.uint8, size, offset)

@@ -30,11 +30,16 @@ def float_twin(program: Program, seed: int = 0) -> Program:
     for index in reversed(range(len(program.operations))):
         op = program.operations[index]
         if index in read:
-            read.update(op.inputs[:1] if op.kind == "binary_conv" else op.inputs)
+            read.update(_kept_inputs(op))
     for index in sorted(read | {0}):
         twin.add(index)
     metadata = {key: value for key, value in program.metadata.items() if key != "paths"}
     return Program(tuple(twin.operations), tuple(twin.tensors), {**metadata, "method": "real", "precision": "float32"})
+
+
+def _kept_inputs(op: Operation) -> tuple[int, ...]:
+    """What an operation's twin reads: all but K."""
+    return op.inputs[:1] if op.kind == "binary_conv" else op.inputs
 
 
 class _Twin:
@@ -47,8 +52,7 @@ class _Twin:
 
     def add(self, index: int) -> None:
         op = self.program.operations[index]
-        sources = op.inputs[:1] if op.kind == "binary_conv" else op.inputs
-        inputs = tuple(self.place[i] for i in sources)
+        inputs = tuple(self.place[i] for i in _kept_inputs(op))
         if op.kind == "input":
             made = dataclasses.replace(op, tensors={}, flags=0)
         elif op.kind == "binary_conv":

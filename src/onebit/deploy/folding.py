@@ -70,6 +70,7 @@ class Draft:
         self.tensors["bias"] = self.tensors["bias"] * scale + bias
 
 
+@np.errstate(all="ignore")  # what is not finite is refused by name
 def write_out(output: Draft, metadata: Mapping[str, Any]) -> Program:
     """The program that ends in ``output``: what it needs of its drafts, in the order they were made.
 
@@ -113,8 +114,7 @@ def _as_stored(draft: Draft) -> dict[str, Array]:
     rounded = {}
     for role, values in tensors.items():
         if values.dtype == np.float64:
-            with np.errstate(over="ignore"):
-                values = values.astype(np.float32)
+            values = values.astype(np.float32)
             if not np.isfinite(values).all():
                 raise UsageError(
                     f"{draft.path or 'the network'}: its {role}, with everything folded into it, is not finite; "

@@ -78,8 +78,7 @@ def data_recipe(packed: PackedModel) -> Recipe:
     Raises:
         UsageError: if it was not packed from a run.
     """
-    run = packed.metadata.get("run")
-    data = run.get("data") if isinstance(run, dict) else None
+    data = (packed.metadata.get("run") or {}).get("data")
     if not isinstance(data, dict):
         raise UsageError("this packed network does not say which data it was trained on; pack it from its run folder")
     return recipe_from_dict({"data": data})

@@ -14,8 +14,8 @@ from onebit.data.augment import centre_crop
 from onebit.data.dataset import DATASETS, list_datasets
 from onebit.data.decode import central_square, to_rgb
 from onebit.data.folder import IMAGE_SIZE
-from onebit.deploy.export_onnx import packed_shape
 from onebit.deploy.program import Program
+from onebit.deploy.shapes import packed_shape
 from onebit.errors import DataError, UsageError
 
 
@@ -43,8 +43,7 @@ def read_pixels(path: str | os.PathLike[str], program: Program) -> np.ndarray:
 
 def short_side(metadata: Mapping[str, Any]) -> int:
     """What a run's evaluation resizes the short side of its images to; 0 where that is what the network takes."""
-    run = metadata.get("run")
-    data = run.get("data") if isinstance(run, Mapping) else None
+    data = (metadata.get("run") or {}).get("data")
     known = data if isinstance(data, Mapping) else {}
     name, size = known.get("dataset"), known.get("image_size")
     if not isinstance(size, int) or size < 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from onebit.deploy.file import VERSION
+from onebit.deploy.file import VERSION, stored_bytes
 from onebit.deploy.packed_model import PackedModel
 from onebit.deploy.program import Program
 from onebit.deploy.shapes import Shape, macs, value_shapes
@@ -39,7 +39,7 @@ def layers(program: Program) -> list[Layer]:
     for index, op in enumerate(program.operations):
         weight = program.tensor(index, "weight")
         stored = [program.tensors[place] for place in op.tensors.values()]
-        size = sum(-(-t.size // 8) if t.dtype == bool else t.nbytes for t in stored)
+        size = sum(stored_bytes(tensor.dtype, tensor.size) for tensor in stored)
         found.append(
             Layer(
                 index,
@@ -72,16 +72,19 @@ def float_bytes(program: Program) -> int:
     return 4 * total
 
 
+def sizes(packed: PackedModel) -> dict[str, Any]:
+    """{"bytes", "float32_bytes", "ratio"}: of the file, of :func:`float_bytes`, and how many times the one the other is."""
+    whole = float_bytes(packed.program)
+    return {"bytes": packed.num_bytes, "float32_bytes": whole, "ratio": whole / packed.num_bytes}
+
+
 def inspection(packed: PackedModel) -> dict[str, Any]:
     """The facts of a packed network as plain data for JSON."""
     program = packed.program
-    whole = float_bytes(program)
     facts = ("model", "method", "precision", "input_shape", "output_shape", "mean", "std", "classes", "run", "creator")
     return {
         "version": VERSION,
-        "bytes": packed.num_bytes,
-        "float32_bytes": whole,
-        "ratio": whole / packed.num_bytes,
+        **sizes(packed),
         **{key: program.metadata.get(key) for key in facts},
         "layers": [asdict(layer) for layer in layers(program)],
     }

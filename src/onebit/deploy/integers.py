@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from onebit.deploy.folding import Draft, in_order
-from onebit.deploy.program import PIXELS
+from onebit.deploy.program import MOST_POINTWISE_CHANNELS, MOST_POINTWISE_WEIGHT, PIXELS
 from onebit.errors import UsageError
 
 Numbers = Sequence[float]
-_POINTWISE_LIMIT, _POINTWISE_CHANNELS = 2047, 511
 
 
 def normalisation(mean: Numbers, std: Numbers) -> tuple[np.ndarray, np.ndarray]:
@@ -27,6 +26,7 @@ def pixel_table(mean: Numbers, std: Numbers) -> np.ndarray:
     return pixels * factor[:, None] + summand[:, None]
 
 
+@np.errstate(all="ignore")  # what is not finite is refused by name when it is written
 def use_integers(output: Draft, bits: int, mean: Numbers, std: Numbers) -> None:
     """Let the stem compute on pixels with weights of ``bits`` bits, and 1x1 convolutions on 12-bit integers.
 
@@ -63,13 +63,13 @@ def _to_pixels(draft: Draft, bits: int, factor: np.ndarray, summand: np.ndarray)
 
 
 def _is_pointwise(draft: Draft) -> bool:
-    narrow = draft.tensors["weight"].shape[3] <= _POINTWISE_CHANNELS
+    narrow = draft.tensors["weight"].shape[3] <= MOST_POINTWISE_CHANNELS
     return draft.geometry.is_pixelwise and draft.groups == 1 and narrow and not draft.inputs[0].is_vector
 
 
 def _to_pointwise(draft: Draft) -> None:
     weight = draft.tensors["weight"][:, 0, 0] * draft.tensors["scale"][:, None]
-    whole, step = _quantise(weight, _POINTWISE_LIMIT)
+    whole, step = _quantise(weight, MOST_POINTWISE_WEIGHT)
     draft.kind = "pointwise"
     draft.tensors |= {"weight": whole.astype(np.int16), "scale": step}
 

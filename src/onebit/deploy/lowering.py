@@ -13,7 +13,7 @@ from onebit.deploy.folding import Draft
 from onebit.deploy.layer_rules import binary_layer
 from onebit.deploy.rules import REMEDIES, RULES
 from onebit.errors import UsageError
-from onebit.graph import Graph, Node, bare_module
+from onebit.graph import Graph, Node
 
 #: these only pass on what an obstacle before them made, or combine it
 _PASSING = ("shape", "add", "multiply", "concat")
@@ -43,7 +43,7 @@ class Lowering:
     def __init__(self, module: nn.Module, graph: Graph) -> None:
         self.graph = graph
         self.obstacles: list[Obstacle] = []
-        self._state = _state(bare_module(module))
+        self._state = _state(module)
         self._batch = graph.nodes[graph.inputs[0]].shape[0]
         self._drafts: dict[int, Draft] = {}
         self._constants: dict[int, np.ndarray | None] = {}

@@ -107,15 +107,14 @@ def pack(
 
             return PartialModel(module, str(error))
         raise
-    output, result = lowering.output, lowering.graph.nodes[lowering.graph.outputs[0]].shape[1:]
+    output, result = lowering.output, graph.nodes[graph.outputs[0]].shape[1:]
     if classes is not None and (len(result) != 1 or len(classes) != result[0]):
         raise UsageError(f"{len(classes)} classes were named, but the network's output has shape {tuple(result)}")
     if mean is not None and std is not None:
         if precision == "float32":
             in_order(output)[0].tensors["scale"] = pixel_table(mean, std)
         else:
-            with np.errstate(all="ignore"):
-                use_integers(output, _BITS[precision], mean, std)
+            use_integers(output, _BITS[precision], mean, std)
     facts = {
         "input_shape": list(shape),
         "output_shape": list(result),
@@ -126,8 +125,7 @@ def pack(
         "creator": f"onebit {onebit.__version__}",
     }
     known = {key: value for key, value in facts.items() if value is not None}
-    with np.errstate(all="ignore"):
-        program = write_out(output, {**known, **(metadata or {})})
+    program = write_out(output, {**known, **(metadata or {})})
     return PackedModel(write_program(program), None, 1)
 
 

@@ -19,6 +19,7 @@ from onebit.deploy.engine import Model, Session, Step
 from onebit.deploy.file import HEADER_SIZE, parse_metadata, read_bytes, read_program
 from onebit.deploy.program import Program
 from onebit.deploy.reference import as_tensor, run_program
+from onebit.deploy.shapes import is_vector
 from onebit.errors import PackedFileError, UsageError, unknown_name
 
 #: the kernel that is no part of the engine: docs/file-format.md followed in torch, slowly
@@ -49,7 +50,7 @@ class PackedModel:
             raise UsageError(f"kernel is the name of one, or None, got {kernel!r}")
         self.threads = threads
         self._source = source
-        self._header = source[:HEADER_SIZE] if isinstance(source, bytes) else _first_bytes(source)
+        self._header = source[:HEADER_SIZE] if isinstance(source, bytes) else read_bytes(source, HEADER_SIZE)
         self._own = threading.local()
         self._model: Model | None = None
         wanted = kernel or os.environ.get("ONEBIT_KERNEL") or None
@@ -125,7 +126,7 @@ class PackedModel:
         layers = {program.path(i): i for i, op in enumerate(program.operations) if op.kind == "binary_conv"}
         if path not in layers:
             raise unknown_name("binary layer", path, layers)
-        bits = torch.from_numpy(program.tensors[program.operations[layers[path]].tensors["weight"]])
+        bits = torch.from_numpy(program.required_tensor(layers[path], "weight"))
         weight = torch.where(bits, 1.0, -1.0).permute(0, 1, 4, 2, 3).contiguous()
         return weight if len(weight) > 1 else weight[0]
 
@@ -141,7 +142,7 @@ class PackedModel:
         result = (
             run_program(self.program, as_tensor(array)).contiguous().numpy() if session is None else session.run(array)
         )
-        if result.shape[2:] == (1, 1) and len(self.metadata.get("output_shape") or ()) != 3:
+        if is_vector(self.metadata, result.shape[1:]):
             result = result[:, :, 0, 0]
         return torch.from_numpy(result) if isinstance(images, Tensor) else result
 
@@ -185,14 +186,6 @@ def load(
         return PackedModel(Path(source).absolute(), kernel, threads)
     except PackedFileError as error:
         raise PackedFileError(f"{source}: {error}") from None
-
-
-def _first_bytes(path: Path) -> bytes:
-    try:
-        with open(path, "rb") as stream:
-            return stream.read(HEADER_SIZE)
-    except OSError as error:
-        raise PackedFileError(f"cannot read {path}: {error.strerror or error}") from None
 
 
 @functools.cache

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from onebit.deploy.export_onnx import need, packed_shape, to_onnx
+from onebit.deploy.export_onnx import need, to_onnx
 from onebit.deploy.export_openvino import compile_openvino, to_openvino
 from onebit.deploy.file import read_program, write_program
 from onebit.deploy.float_twin import FloatNetwork, float_twin
 from onebit.deploy.packed_model import PackedModel
 from onebit.deploy.program import Program
+from onebit.deploy.shapes import packed_shape
 from onebit.deploy.timing import Call, Contender
 from onebit.errors import unknown_name
 
@@ -169,8 +171,6 @@ def _open_onebit(data: bytes, kernel: str, threads: int) -> Call:
 
 
 def _open_torch(data: bytes, compiled: bool, threads: int) -> Call:
-    import torch
-
     torch.set_num_threads(threads)
     program = read_program(data)
     network: Any = FloatNetwork(program).eval()

@@ -19,6 +19,7 @@ Rule = tuple[str, str]
 ROLES = ("weight", "scale", "bias", "index", "shift", "offset")
 CEIL_MODE, COUNT_PADDING, PIXELS = 1, 2, 1
 MOST_TERMS = 64
+MOST_POINTWISE_WEIGHT, MOST_POINTWISE_CHANNELS = 2047, 511
 #: bounds that every file keeps, so that a reader can reckon with it
 MOST_OPERATIONS, MOST_TENSORS, MOST_CHANNELS, MOST_WINDOW = 1 << 14, 1 << 16, 1 << 20, 1 << 10
 
@@ -38,13 +39,11 @@ class Kind:
     geometry: bool = False
     flags: int = 0
     numbers: tuple[str, ...] = ()
-    #: whether it makes as many channels as it has weights for, instead of keeping those of its input
-    widens: bool = False
 
 
 KINDS: Mapping[str, Kind] = {
-    "input": Kind(1, (0,), {"scale": ("float32", "C 256")}, optional=("scale",), flags=PIXELS, widens=True),
-    "conv": Kind(2, tensors={"weight": ("float32", "O H W G"), "bias": ("float32", "O")}, geometry=True, widens=True),
+    "input": Kind(1, (0,), {"scale": ("float32", "C 256")}, optional=("scale",), flags=PIXELS),
+    "conv": Kind(2, tensors={"weight": ("float32", "O H W G"), "bias": ("float32", "O")}, geometry=True),
     "pixel_conv": Kind(
         3,
         tensors={
@@ -54,7 +53,6 @@ KINDS: Mapping[str, Kind] = {
             "offset": ("float32", "O H W"),
         },
         geometry=True,
-        widens=True,
     ),
     "binary_conv": Kind(
         4,
@@ -67,23 +65,20 @@ KINDS: Mapping[str, Kind] = {
             "bias": ("float32", "O"),
         },
         geometry=True,
-        widens=True,
     ),
-    "pointwise": Kind(
-        5, tensors={"weight": ("int16", "O C"), "scale": ("float32", "O"), "bias": ("float32", "O")}, widens=True
-    ),
+    "pointwise": Kind(5, tensors={"weight": ("int16", "O C"), "scale": ("float32", "O"), "bias": ("float32", "O")}),
     "affine": Kind(6, tensors={"scale": ("float32", "C"), "bias": ("float32", "C")}),
     "add": Kind(7, (2,)),
     "multiply": Kind(8, numbers=("p0",)),
-    "concat": Kind(9, (2,), widens=True),
+    "concat": Kind(9, (2,)),
     "max_pool": Kind(10, geometry=True, flags=CEIL_MODE),
     "average_pool": Kind(11, geometry=True, flags=CEIL_MODE | COUNT_PADDING),
     "mean_pool": Kind(12),
     "relu": Kind(13),
     "prelu": Kind(14, tensors={"scale": ("float32", "C")}),
     "clamp": Kind(15, numbers=("p0", "p1")),
-    "mean_abs": Kind(16, widens=True),
-    "flatten": Kind(17, widens=True),
+    "mean_abs": Kind(16),
+    "flatten": Kind(17),
 }
 KIND_BY_NUMBER = {kind.number: name for name, kind in KINDS.items()}
 
@@ -153,6 +148,10 @@ class Program:
         position = self.operations[index].tensors.get(role)
         return None if position is None else self.tensors[position]
 
+    def required_tensor(self, index: int, role: str) -> np.ndarray:
+        """The tensor in a role that the kind of operation ``index`` always has."""
+        return self.tensors[self.operations[index].tensors[role]]
+
     def path(self, index: int) -> str:
         """The module path of operation ``index``, "" where it has none."""
         paths = self.metadata.get("paths")
@@ -185,9 +184,10 @@ class Program:
         op = self.operations[index]
         inputs = [self.operations[i] for i in op.inputs]
         channels = [source.channels for source in inputs]
-        if any(source.kind == "input" and source.flags for source in inputs) and op.kind != "pixel_conv":
+        pixels = any(source.kind == "input" and source.flags for source in inputs)
+        if pixels and op.kind != "pixel_conv":
             return "reads pixels, which only a pixel_conv does"
-        if op.kind == "pixel_conv" and not (inputs[0].kind == "input" and inputs[0].flags):
+        if op.kind == "pixel_conv" and not pixels:
             return "reads something else than the pixels of the input"
         if op.kind == "concat":
             fits = op.channels == sum(channels)
@@ -197,17 +197,14 @@ class Program:
             fits = op.channels % channels[0] == 0
         elif op.kind == "input":
             fits = True
-        elif op.kind == "binary_conv":
+        elif "weight" in KINDS[op.kind].tensors:
+            # The second input of a binary_conv is one number for every pixel.
             fits = channels[1:] in ([], [1]) and channels[0] % op.groups == op.channels % op.groups == 0
-        elif KINDS[op.kind].widens:
-            fits = channels[0] % op.groups == op.channels % op.groups == 0
         else:
             fits = set(channels) == {op.channels}
-        return (
-            ""
-            if fits
-            else f"makes {op.channels} channels in {op.groups} groups, which does not fit its inputs of {channels}"
-        )
+        if fits:
+            return ""
+        return f"makes {op.channels} channels in {op.groups} groups, which does not fit its inputs of {channels}"
 
     def _wrong_tensors(self, index: int, kind: Kind) -> str:
         op = self.operations[index]
@@ -232,23 +229,20 @@ class Program:
     def _wrong_values(self, index: int) -> str:
         op = self.operations[index]
         if op.kind == "binary_conv":
-            bases, used = len(self._given(index, "weight")), int(self._given(index, "index").max())
-            if used >= bases:
-                return f"has a term of base {used}, but {bases} bases"
-            if len(self._given(index, "index")) > MOST_TERMS:
-                return f"has {len(self._given(index, 'index'))} terms; the engine adds up to {MOST_TERMS}"
+            terms, bases = self.required_tensor(index, "index"), len(self.required_tensor(index, "weight"))
+            if terms.max() >= bases:
+                return f"has a term of base {terms.max()}, but {bases} bases"
+            if len(terms) > MOST_TERMS:
+                return f"has {len(terms)} terms; the engine adds up to {MOST_TERMS}"
         if op.kind == "pointwise":
-            weight = self._given(index, "weight")
-            if weight.shape[1] > 511 or int(np.abs(weight.astype(np.int32)).max()) > 2047:
-                return "takes at most 511 channels and weights from -2047 to 2047"
+            weight, most = self.required_tensor(index, "weight"), MOST_POINTWISE_WEIGHT
+            if weight.shape[1] > MOST_POINTWISE_CHANNELS or np.abs(weight.astype(np.int32)).max() > most:
+                return f"takes at most {MOST_POINTWISE_CHANNELS} channels and weights from -{most} to {most}"
         if op.kind == "pixel_conv":
-            most = 255 * np.abs(self._given(index, "weight").astype(np.int64)).sum((1, 2, 3)).max()
+            most = 255 * np.abs(self.required_tensor(index, "weight").astype(np.int64)).sum((1, 2, 3)).max()
             if most >= 2**31:
                 return f"can have sums of {most}, beyond 32 bits"
         return ""
-
-    def _given(self, index: int, role: str) -> np.ndarray:
-        return self.tensors[self.operations[index].tensors[role]]
 
 
 #: what those keys of the metadata hold that this package reads: a type, and that of a list's elements

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from onebit.deploy.program import CEIL_MODE, COUNT_PADDING, Operation, Program
+from onebit.deploy.program import COUNT_PADDING, Operation, Program
+from onebit.deploy.shapes import window_count
 from onebit.errors import UsageError
 
 _MIDPOINT, _BELOW_FLOAT32 = 1 << 28, (1 << 29) - 1
@@ -107,21 +108,16 @@ def _image(program: Program, images: Tensor) -> Tensor:
     return images
 
 
-def _windows(op: Operation, x: Tensor, ceil: bool = False) -> tuple[Tensor, Tensor, list[tuple[int, int, Any, Any]]]:
+def _windows(op: Operation, x: Tensor) -> tuple[Tensor, Tensor, list[tuple[int, int, Any, Any]]]:
     """x framed with zeros, 1 where the frame holds x, and for every tap (row, column, slices) of all its positions."""
     counts, frame = [], []
-    for size, kernel, stride, padding, dilation in zip(
-        x.shape[2:], op.kernel, op.stride, op.padding, op.dilation, strict=True
-    ):
-        reach = dilation * (kernel - 1) + 1
-        room = size + 2 * padding - reach
-        if room < 0 and not (ceil and room + stride > 0):
+    for axis, size in enumerate(x.shape[2:]):
+        count, padding = window_count(size, op, axis), op.padding[axis]
+        reach = op.dilation[axis] * (op.kernel[axis] - 1) + 1
+        if not count:
             raise _DoesNotFitError(f"the kernel reaches over {reach} pixels")
-        count = (room + (stride - 1 if ceil else 0)) // stride + 1
-        if ceil and (count - 1) * stride >= size + padding:
-            count -= 1
         counts.append(count)
-        frame.append((padding, max(padding, (count - 1) * stride + reach - padding - size)))
+        frame.append((padding, max(padding, (count - 1) * op.stride[axis] + reach - padding - size)))
     edges = (*frame[1], *frame[0])
     inside = F.pad(torch.ones(1, 1, *x.shape[2:], dtype=torch.bool), edges)
     taps = []
@@ -208,7 +204,7 @@ def _concat(op: Operation, tensors: dict[str, Tensor], a: Tensor, b: Tensor) -> 
 
 
 def _max_pool(op: Operation, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
-    framed, inside, taps = _windows(op, x, bool(op.flags & CEIL_MODE))
+    framed, inside, taps = _windows(op, x)
     most = torch.tensor(-torch.inf)
     for _, _, rows, columns in taps:
         candidate = framed[:, :, rows, columns]
@@ -217,7 +213,7 @@ def _max_pool(op: Operation, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
 
 
 def _average_pool(op: Operation, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
-    framed, inside, taps = _windows(op, x, bool(op.flags & CEIL_MODE))
+    framed, inside, taps = _windows(op, x)
     if op.flags & COUNT_PADDING:
         inside = torch.zeros_like(inside)
         inside[:, :, : x.shape[2] + 2 * op.padding[0], : x.shape[3] + 2 * op.padding[1]] = True

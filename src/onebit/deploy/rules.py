@@ -11,8 +11,6 @@ from onebit.deploy.call import Call, NotPackableError, affine, as_pair, per_chan
 from onebit.deploy.folding import Draft, Geometry, make_conv
 from onebit.deploy.program import CEIL_MODE, COUNT_PADDING, Pair
 
-_LARGEST = float(np.finfo(np.float32).max)
-
 
 def conv2d(call: Call) -> Draft:
     tensors = call.tensors()
@@ -54,7 +52,7 @@ def add(call: Call) -> Draft:
     if not call.constants:
         return affine(call, ones, np.full(1, sign * alpha * number))
     constant = per_channel(call.constants[0], len(call.node.shape))
-    if next(iter(call.node.operands.values())) != call.node.shape and sign < 0:
+    if call.first_shape != call.node.shape and sign < 0:
         return affine(call, -ones * alpha, constant)
     return affine(call, ones, sign * alpha * constant)
 
@@ -67,7 +65,7 @@ def multiply(call: Call) -> Draft:
         number = -1.0
     elif call.constants:
         factor = per_channel(call.constants[0], len(call.node.shape))
-        if divides and next(iter(call.node.operands.values())) != call.node.shape:
+        if divides and call.first_shape != call.node.shape:
             raise NotPackableError("it divides by a map; a division by constants is packed")
         return affine(call, 1 / factor if divides else factor, np.zeros(1))
     elif len(call.inputs) == 2:
@@ -128,7 +126,7 @@ def adaptive_average_pool(call: Call) -> Draft:
 
 
 def mean(call: Call) -> Draft:
-    dimensions = len(next(iter(call.node.operands.values())))
+    dimensions = len(call.first_shape)
     given = call.argument("dim")
     reduced = {given % dimensions} if isinstance(given, int) else {d % dimensions for d in given or range(dimensions)}
     if dimensions != 4 or reduced != {2, 3}:
@@ -151,9 +149,7 @@ def clamp(call: Call) -> Draft:
     }.get(call.node.op, (call.argument("min"), call.argument("max")))
     if call.constants:
         raise NotPackableError("it clamps to bounds in a tensor; two numbers are packed")
-    return call.draft(
-        "clamp", p0=-_LARGEST if low is None else float(low), p1=_LARGEST if high is None else float(high)
-    )
+    return call.draft("clamp", p0=-np.inf if low is None else float(low), p1=np.inf if high is None else float(high))
 
 
 def leaky_relu(call: Call) -> Draft:
@@ -182,8 +178,7 @@ def keep(call: Call) -> Draft:
     """Operations that do nothing in evaluation, and slices that take everything."""
     if call.argument("train", False) or call.argument("training", False):
         raise NotPackableError("it drops values in evaluation too; make it follow the module's training flag")
-    source = next(iter(call.node.operands.values()), call.node.shape)
-    if call.shape != call.x.shape or source != call.node.shape or call.argument("step", 1) != 1:
+    if call.shape != call.x.shape or call.first_shape != call.node.shape or call.argument("step", 1) != 1:
         raise NotPackableError("it moves or selects numbers; whole maps are packed")
     return call.x
 

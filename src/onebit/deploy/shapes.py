@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from onebit.deploy.program import CEIL_MODE, Operation, Pair, Program
@@ -33,6 +36,26 @@ def value_shapes(program: Program, height: int, width: int) -> list[Shape]:
     return shapes
 
 
+def packed_shape(program: Program) -> Shape:
+    """The (channels, height, width) that a program was packed with.
+
+    Raises:
+        UsageError: if its metadata do not say.
+    """
+    shape = program.metadata.get("input_shape")
+    valid = isinstance(shape, list) and len(shape) == 3 and all(type(size) is int and size > 0 for size in shape)
+    if not valid or shape[0] != program.operations[0].channels:
+        raise UsageError(
+            f"the packed network does not say which image size it is for (input_shape is {shape!r}); pack it again"
+        )
+    return shape[0], shape[1], shape[2]
+
+
+def is_vector(metadata: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
+    """Whether a result (channels, height, width) is a vector to the network's users, (N, C) and not (N, C, 1, 1)."""
+    return shape[1:] == (1, 1) and len(metadata.get("output_shape") or ()) != 3
+
+
 def window_count(size: int, op: Operation, axis: int) -> int:
     """How many places a kernel or a pooling window takes along an axis of ``size``, as torch counts them.
 
@@ -40,10 +63,11 @@ def window_count(size: int, op: Operation, axis: int) -> int:
     4
     """
     kernel, stride, padding, dilation = op.kernel[axis], op.stride[axis], op.padding[axis], op.dilation[axis]
+    rounds_up = op.flags & CEIL_MODE
     room = size + 2 * padding - dilation * (kernel - 1) - 1
-    if room < 0 and not (op.kind.endswith("_pool") and op.flags & CEIL_MODE and room + stride > 0):
+    if room < 0 and not (rounds_up and room + stride > 0):
         return 0
-    if not (op.kind.endswith("_pool") and op.flags & CEIL_MODE):
+    if not rounds_up:
         return room // stride + 1
     count = -(-room // stride) + 1
     # The last window has to begin inside the image or the padding before it.
@@ -75,7 +99,9 @@ def macs(program: Program, index: int, shapes: list[Shape]) -> int:
     if weight is None:
         return 0
     _, height, width = shapes[index]
-    per_pixel = weight[0].size * len(program.tensor(index, "index")) if op.kind == "binary_conv" else weight.size  # ty: ignore[invalid-argument-type]
+    per_pixel = weight.size
+    if op.kind == "binary_conv":
+        per_pixel = weight[0].size * len(program.required_tensor(index, "index"))
     return per_pixel * height * width
 
 

@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from onebit.deploy.agreement import agreement
-from onebit.deploy.file import write_program
 from onebit.deploy.float_twin import float_twin
 from onebit.deploy.from_run import data_recipe, pack_run, pixel_batches
-from onebit.deploy.inspection import float_bytes
+from onebit.deploy.inspection import sizes
 from onebit.deploy.peers import images_for, ours, torch_contender
 from onebit.deploy.timing import Call, Contender, measure
 from onebit.training.checkpoints import load_model
@@ -34,23 +34,18 @@ def ship(folder: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None
     recipe = data_recipe(packed)
     dataset = load_split(recipe, "test", Path(data_dir) if data_dir is not None else None, False)
     found = agreement(network, packed, (pixels for pixels, _ in pixel_batches(recipe, dataset)))
-    name = str(packed.metadata["model"])
+    name, images = str(packed.metadata["model"]), torch.from_numpy(images_for(packed.program))
     rivals = [
         ours(packed, name),
-        Contender("torch, 1-bit", name, partial(_open_network, network, write_program(packed.program))),
+        Contender("torch, 1-bit", name, partial(_open_network, network, images)),
         torch_contender(float_twin(packed.program), name),
     ]
-    sizes = {"file": str(file), "bytes": packed.num_bytes, "ratio": float_bytes(packed.program) / packed.num_bytes}
-    return {**sizes, **found.to_dict(), "timings": measure(rivals, rounds=9)}
+    size = sizes(packed)
+    timings = measure(rivals, rounds=9)
+    return {"file": str(file), "bytes": size["bytes"], "ratio": size["ratio"], **found.to_dict(), "timings": timings}
 
 
-def _open_network(network: nn.Module, packed: bytes, threads: int) -> Call:
-    import torch
-
-    from onebit.deploy.file import read_program
-
-    images = torch.from_numpy(images_for(read_program(packed)))
-
+def _open_network(network: nn.Module, images: Tensor, threads: int) -> Call:
     def run() -> None:
         with torch.inference_mode():
             network(images)
