@@ -15,172 +15,32 @@ Runtime's static QDQ, weights by channel, activations uint8. Weights are drawn: 
 from __future__ import annotations
 
 import argparse
-import csv
 import ctypes
 import datetime
-import io
-import itertools
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from engine_groups import GROUPS, Group, float_program, in_onnxruntime, packed, resnet18_convolutions
 
-from onebit.deploy import PackedModel, load, pack
-from onebit.deploy.export_onnx import to_onnx
-from onebit.deploy.float_twin import float_twin
-from onebit.deploy.peers import (
-    images_for,
-    onnxruntime_contender,
-    openvino_contender,
-    ours,
-    quantise_onnx,
-    torch_contender,
-)
-from onebit.deploy.program import Program
-from onebit.deploy.timing import Contender, Timing, measure
+from onebit.deploy import load
+from onebit.deploy.peers import images_for, ours
+from onebit.deploy.timing import Call, Contender, Timing, measure
 from onebit.files import write_text
-from onebit.models import create_model
 from onebit.reports import Column, Table
 from onebit.reports.speed import speed_figure
 from onebit.training.environment import processor_name
 
-MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 #: multiply-accumulates a cycle that one Zen 4 core can issue, by bits of the weights (avx512): 3 operations for 512 one-bit
 #: products, 64 products of bytes, 32 of 16 bits, 16 of floats, at the issue rates that were measured
 CEILINGS = {1: 341.3, 8: 64.0, 16: 32.0, 32: 16.0}
-
-
-class Block(nn.Module):
-    """Two convolutions and a shortcut, as in the ResNet paper."""
-
-    def __init__(self, inside: int, channels: int, stride: int) -> None:
-        super().__init__()
-        self.first = nn.Sequential(nn.Conv2d(inside, channels, 3, stride, 1, bias=False), nn.BatchNorm2d(channels))
-        self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
-        same = stride == 1 and inside == channels
-        shortcut = (nn.Conv2d(inside, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
-        self.shortcut = nn.Identity() if same else nn.Sequential(*shortcut)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.second(torch.relu(self.first(x))) + self.shortcut(x))
-
-
-def textbook_resnet18(widths: Sequence[int], size: int, classes: int) -> nn.Module:
-    """ResNet18 of floats; 3x3 stem up to 64 pixels, else 7x7 with pooling."""
-    small = size <= 64
-    stem = [
-        nn.Conv2d(3, widths[0], *((3, 1, 1) if small else (7, 2, 3)), bias=False),
-        nn.BatchNorm2d(widths[0]),
-        nn.ReLU(),
-    ]
-    pool = [] if small else [nn.MaxPool2d(3, 2, 1)]
-    blocks, inside = [], widths[0]
-    for stage, width in enumerate(widths):
-        blocks += [Block(inside, width, 2 if stage else 1), Block(width, width, 1)]
-        inside = width
-    return nn.Sequential(*stem, *pool, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inside, classes))
-
-
-def packed(name: str, size: int, classes: int, precision: Any, **options: Any) -> PackedModel:
-    torch.manual_seed(0)
-    network = create_model(name, "bireal", classes, 3, image_size=size, **options).eval()
-    made = pack(network, (3, size, size), precision=precision, mean=MEAN, std=STD, metadata={"model": name})
-    assert isinstance(made, PackedModel)
-    return made
-
-
-def float_program(network: nn.Module, size: int) -> Program:
-    torch.manual_seed(0)
-    made = pack(network.eval(), (3, size, size))
-    assert isinstance(made, PackedModel)
-    return made.program
-
-
-def in_onnxruntime(program: Program, name: str) -> list[Contender]:
-    model = to_onnx(program)
-    int8 = quantise_onnx(model, images_for(program, 8))
-    return [
-        onnxruntime_contender(model, "onnxruntime float32", name),
-        onnxruntime_contender(int8, "onnxruntime int8", name),
-    ]
-
-
-@dataclass(frozen=True)
-class Target:
-    """Our engine's row against a peer's, and how many times faster it is meant to be."""
-
-    what: str
-    ours: str
-    peer: str
-    times: float
-
-
-@dataclass
-class Group:
-    """Contenders of one network, the targets between them, by label."""
-
-    name: str
-    contenders: dict[str, Contender]
-    targets: list[Target]
-
-
-def resnet18_group(kernels: Sequence[str]) -> Group:
-    models = {p: packed("bireal_resnet18", 224, 1000, p) for p in ("float32", "int16", "int8")}
-    book = float_program(textbook_resnet18((64, 128, 256, 512), 224, 1000), 224)
-    found = {f"onebit {p}": ours(model, f"Bi-Real, {p} stem") for p, model in models.items()}
-    if "avx2" in kernels and models["float32"].kernel != "avx2":
-        for precision in ("float32", "int8"):
-            narrow = models[precision].using(kernel="avx2")
-            found[f"onebit avx2 {precision}"] = ours(narrow, f"Bi-Real, {precision} stem")
-    found["openvino binary"] = openvino_contender(models["float32"].program, "openvino binary", "Bi-Real, 1-bit")
-    found |= {c.engine: c for c in in_onnxruntime(book, "resnet18")}
-    found["torch float32"] = torch_contender(book, "resnet18")
-    found["openvino float32"] = openvino_contender(book, "openvino float32", "resnet18")
-    near, short = "onebit int16", "onebit int8"
-    targets = [
-        Target("Bi-Real ResNet18, float stem", "onebit float32", "openvino binary", 2.2),
-        Target("Bi-Real ResNet18, near-lossless stem", near, "openvino binary", 2.2),
-        Target("Bi-Real ResNet18, near-lossless stem", near, "onnxruntime int8", 3),
-        Target("Bi-Real ResNet18, near-lossless stem", near, "onnxruntime float32", 10),
-        Target("Bi-Real ResNet18, 8x8-bit stem", short, "onnxruntime int8", 3.8),
-        Target("Bi-Real ResNet18, 8x8-bit stem", short, "onnxruntime float32", 13),
-    ]
-    if "onebit avx2 float32" in found:
-        targets.append(Target("Bi-Real ResNet18, AVX2 only", "onebit avx2 float32", "onnxruntime float32", 4))
-        targets.append(
-            Target("Bi-Real ResNet18, AVX2 only, 8x8-bit stem", "onebit avx2 int8", "onnxruntime float32", 4)
-        )
-    return Group("bireal_resnet18 at 224", found, targets)
-
-
-def cifar_group(widths: tuple[int, ...]) -> Group:
-    name = "resnet18 " + "-".join(map(str, widths))
-    book = float_program(textbook_resnet18(widths, 32, 10), 32)
-    found = {"onebit": ours(packed("resnet18", 32, 10, "float32", widths=widths), f"{name}, float stem")}
-    found["onebit int16"] = ours(packed("resnet18", 32, 10, "int16", widths=widths), f"{name}, int16 stem")
-    found |= {c.engine: c for c in in_onnxruntime(book, name)}
-    targets = [Target(f"{name} at 32x32", which, "onnxruntime int8", 3) for which in ("onebit", "onebit int16")]
-    return Group(f"{name} at 32", found, targets)
-
-
-def zoo_group(name: str, size: int, classes: int) -> Group:
-    models = {p: packed(name, size, classes, p) for p in ("float32", "int16")}
-    found = {f"onebit {p}": ours(model, f"{name}, {p} stem") for p, model in models.items()}
-    found |= {c.engine: c for c in in_onnxruntime(float_twin(models["float32"].program), name)}
-    targets = [
-        Target(f"{name} at {size}x{size}", which, "onnxruntime int8", 2.5)
-        for which in ("onebit float32", "onebit int16")
-    ]
-    return Group(f"{name} at {size}", found, targets)
-
 
 HEADINGS = (
     "what", "ours", "peer", "threads", "ours_ms", "peer_ms", "ratio", "ratio_p10", "ratio_p90", "target", "met", "rounds",
@@ -210,30 +70,11 @@ def run_group(group: Group, threads: int, rounds: int) -> tuple[list[tuple[Any, 
     return rows, found
 
 
-class Chain(nn.Module):
-    """The 16 3x3 convolutions of ResNet18 alone, one behind the other, on a 56x56 map of 64 channels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        widths = [64] * 5 + [128] * 4 + [256] * 4 + [512] * 4
-        pairs = itertools.pairwise(widths)
-        self.layers = nn.Sequential(*(nn.Conv2d(a, b, 3, 1 if a == b else 2, 1) for a, b in pairs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
-
-
 def binary_layers_rows(rounds: int) -> list[tuple[Any, ...]]:
     """The 16 binary layers inside Bi-Real ResNet18, everything fused, against the same 16 convolutions in ONNX Runtime."""
     model = packed("bireal_resnet18", 224, 1000, "float32")
     images = images_for(model.program)
-    made = pack(Chain().eval(), (64, 56, 56))
-    assert isinstance(made, PackedModel)
-    chain = to_onnx(made.program)
-    peers = [
-        onnxruntime_contender(chain, "onnxruntime float32", "16 convolutions"),
-        onnxruntime_contender(quantise_onnx(chain, images_for(made.program, 8)), "onnxruntime int8", "16 convolutions"),
-    ]
+    peers = in_onnxruntime(float_program(resnet18_convolutions(), (64, 56, 56)), "16 convolutions")
     calls = [peer.open(1) for peer in peers]
     taken: list[list[float]] = [[] for _ in range(3)]
     for _ in range(rounds):
@@ -273,20 +114,15 @@ def threads_rows(rounds: int) -> list[tuple[Any, ...]]:
     for precision in ("float32", "int8"):
         model = packed("bireal_resnet18", 224, 1000, precision)
         one, two = (ours(model, f"Bi-Real, {precision} stem, {n} thread(s)") for n in (1, 2))
-        single = Contender(one.engine, one.model, _OneThread(one.open))
+        single = Contender(one.engine, one.model, partial(open_with_one_thread, one.open))
         first, second = measure([two, single], 2, rounds)
         rows.append(compared(f"2 threads, {precision} stem", first, second, 2, 1.8))
     return rows
 
 
-@dataclass(frozen=True)
-class _OneThread:
+def open_with_one_thread(open_it: Callable[[int], Call], threads: int) -> Call:
     """Opens a contender with one thread whatever is asked."""
-
-    open: Callable[[int], Callable[[], object]]
-
-    def __call__(self, threads: int) -> Callable[[], object]:
-        return self.open(1)
+    return open_it(1)
 
 
 _CLOCK = r"""
@@ -354,23 +190,12 @@ def main() -> None:
     parser.add_argument("--profile", type=Path, help="also profile Bi-Real ResNet18 and IGP-ResNet37 into this CSV")
     parser.add_argument("--figure", type=Path, help="bars of ResNet18, .svg or .png")
     arguments = parser.parse_args()
-    from onebit.deploy.engine import kernels
-
-    groups: list[Callable[[], Group]] = [
-        lambda: resnet18_group(kernels()),
-        lambda: cifar_group((32, 32, 64, 128)),
-        lambda: cifar_group((64, 64, 128, 256)),
-        lambda: zoo_group("igp_resnet37", 224, 1000),
-        lambda: zoo_group("igp_densenet51", 224, 1000),
-        lambda: zoo_group("wrn22", 32, 10),
-    ]
-    names = ("resnet18-224", "cifar-32", "cifar-64", "igp_resnet37", "igp_densenet51", "wrn22")
     rows: list[tuple[Any, ...]] = []
     if arguments.threads == 1 and arguments.only in "layers":
         rows += [*binary_layers_rows(arguments.rounds), load_row(arguments.rounds)]
     if arguments.threads > 1:
         rows += threads_rows(arguments.rounds)
-    for name, make in zip(names, groups, strict=True):
+    for name, make in GROUPS.items():
         if arguments.only not in name:
             continue
         found, timings = run_group(make(), arguments.threads, arguments.rounds)
@@ -381,35 +206,29 @@ def main() -> None:
                      "openvino float32", "onnxruntime float32", "torch float32")  # fmt: skip
             figure = speed_figure([timings[label] for label in shown], arguments.figure.suffix[1:])
             arguments.figure.write_bytes(figure)
-    table = Table("", list(HEADINGS), rows)
-    print(table.markdown())
-    hardware = f"{processor_name()}, torch {torch.__version__}, {machine_versions()}"
+    print(Table("", HEADINGS, rows).markdown())
     if arguments.csv:
-        write_text(arguments.csv, with_origin(table, hardware))
+        write_csv(arguments.csv, HEADINGS, rows)
     if arguments.profile:
         tables = [profile_table("bireal_resnet18", 224, p, arguments.rounds) for p in ("float32", "int8")]
         tables.append(profile_table("igp_resnet37", 224, "float32", arguments.rounds))
         for each in tables:
             print(each.markdown())
-        whole = Table("", tables[0].columns, [row for each in tables for row in each.rows])
-        write_text(arguments.profile, with_origin(whole, hardware))
+        write_csv(arguments.profile, tables[0].columns, [row for each in tables for row in each.rows])
 
 
-def machine_versions() -> str:
+def write_csv(path: Path, columns: Sequence[Column | str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """The rows with hardware and date behind each."""
+    origin = hardware(), datetime.date.today().isoformat()
+    write_text(path, Table("", [*columns, "hardware", "date"], [(*row, *origin) for row in rows]).csv())
+
+
+def hardware() -> str:
     import onnxruntime
     import openvino
 
-    return f"onnxruntime {onnxruntime.__version__}, openvino {openvino.__version__.partition('-')[0]}"
-
-
-def with_origin(table: Table, hardware: str) -> str:
-    """The table as CSV with hardware and date in every row."""
-    read = list(csv.reader(io.StringIO(table.csv())))
-    today = datetime.date.today().isoformat()
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerows([[*read[0], "hardware", "date"], *([*row, hardware, today] for row in read[1:])])
-    return stream.getvalue()
+    peers = f"onnxruntime {onnxruntime.__version__}, openvino {openvino.__version__.partition('-')[0]}"
+    return f"{processor_name()}, torch {torch.__version__}, {peers}"
 
 
 if __name__ == "__main__":

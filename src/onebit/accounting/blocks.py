@@ -125,10 +125,9 @@ def block_paths(
     >>> paths.expressions, paths.lengths
     (['0', 'N^BR', '2N^BR'], [0, 1, 2])
     """
-    import torch
-
     from onebit.accounting.path_search import is_binary
     from onebit.accounting.paths import gradient_paths
+    from onebit.graph import without_data
     from onebit.methods import get_method
 
     if name not in BLOCKS:
@@ -141,7 +140,7 @@ def block_paths(
     for option, value in (*chosen.items(), ("size", size)):
         if type(value) is not int or value < 1:
             raise UsageError(f"{option} must be a positive whole number, got {value!r}")
-    with torch.device("meta"):
+    with without_data():
         module = block.build(get_method(method), chosen)
     title = block.title + (f" (M={chosen['convs']})" if "convs" in chosen else "")
     paths = gradient_paths(module, (chosen["width"], size, size), k, tolerance=tolerance, name=title)

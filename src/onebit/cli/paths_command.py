@@ -109,9 +109,8 @@ def _block(arguments: Arguments) -> GradientPaths:
 
 
 def _model(arguments: Arguments) -> GradientPaths:
-    import torch
-
     from onebit.accounting.paths import check_search, gradient_paths
+    from onebit.graph import without_data
     from onebit.models import create_model
 
     check_search(arguments.k, arguments.tolerance)
@@ -119,7 +118,7 @@ def _model(arguments: Arguments) -> GradientPaths:
         raise UsageError(f"--size belongs to blocks; give the model {arguments.name!r} an --input such as 3,224,224")
     channels, height, width = shape = parse_shape(arguments.input or "3,224,224")
     classes = 1000 if arguments.num_classes is None else arguments.num_classes
-    with torch.device("meta"):
+    with without_data():
         model = create_model(
             arguments.name,
             arguments.method or "bireal",

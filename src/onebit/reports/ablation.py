@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from onebit.reports.origin import ORIGIN, origin
 from onebit.reports.paper import paper_numbers
 from onebit.reports.summary_stats import spread
 from onebit.reports.table import Column, Table
@@ -85,7 +85,6 @@ def ablation_results(recipe: Recipe, runs: Sequence[AblationRun]) -> Table:
         own, test = spread([run.top1 for run in members]), spread([run.test_top1 for run in members])
         assert own is not None
         assert test is not None
-        files = [json.loads((run.folder / "environment.json").read_text()) for run in members]
         rows.append(
             [
                 recipe.name,
@@ -104,16 +103,9 @@ def ablation_results(recipe: Recipe, runs: Sequence[AblationRun]) -> Table:
                 test.std,
                 members[0].teacher_top1,
                 sum(run.seconds for run in members) / len(members),
-                _joined(f"{e['processor']}, {e['threads']} thread(s), {e['device']}" for e in files),
-                _joined(f"torch {e['torch']}" for e in files),
-                _joined(str(e["git"]) for e in files),
-                _joined(e["started"][:10] for e in files),
+                *origin(run.folder for run in members),
             ]
         )
     names = "recipe column model data split epochs precision seeds n mean_top1 std_top1 top1_per_seed"
-    names += " mean_test_top1 std_test_top1 teacher_top1 seconds_per_run hardware software commit date"
-    return Table(f"{recipe.name}: results", names.split(), rows)
-
-
-def _joined(values: Iterable[str]) -> str:
-    return "; ".join(dict.fromkeys(values))
+    names += " mean_test_top1 std_test_top1 teacher_top1 seconds_per_run"
+    return Table(f"{recipe.name}: results", [*names.split(), *ORIGIN], rows)

@@ -167,14 +167,13 @@ def count(build: Build) -> Cost:
     >>> round(cost.storage, 3), round(cost.computation, 4)
     (33.208, 0.164)
     """
-    import torch
-
     from onebit.accounting import summarize
     from onebit.accounting.conventions import Convention
+    from onebit.graph import without_data
     from onebit.models import create_model
     from onebit.nn import BinaryLayer
 
-    with torch.device("meta"):
+    with without_data():
         model = create_model(build.model, build.method, num_classes=1000, image_size=224, **dict(build.options))
     if build.activation_bits != 1:
         for layer in model.modules():

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onebit.reports.table import Column, Table
 
-
-class Timing(Protocol):
-    """What :mod:`onebit.deploy.timing` measures: milliseconds of every round; rounds of two engines ran side by side."""
-
-    @property
-    def engine(self) -> str: ...
-    @property
-    def model(self) -> str: ...
-    @property
-    def rounds(self) -> Sequence[float]: ...
+if TYPE_CHECKING:
+    from onebit.deploy.engine import Step
+    from onebit.deploy.timing import Timing
 
 
 def speed_json(timings: Sequence[Timing], threads: int) -> dict[str, Any]:
@@ -47,21 +40,6 @@ def speed_figure(timings: Sequence[Timing], kind: str) -> bytes:
         return figure_bytes(bars([row[:6] for row in _rows(timings)]), kind)
 
 
-class Step(Protocol):
-    """What the engine tells about one step: an operation with everything that is fused into it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def macs(self) -> int: ...
-    @property
-    def weight_bits(self) -> int: ...
-    @property
-    def runs(self) -> int: ...
-    @property
-    def seconds(self) -> float: ...
-
-
 def profile_table(steps: Sequence[Step], kernel: str) -> Table:
     """Where an engine's time goes, step by step."""
     spent = [step.seconds / step.runs for step in steps]
@@ -80,8 +58,8 @@ def profile_table(steps: Sequence[Step], kernel: str) -> Table:
 def _rows(timings: Sequence[Timing]) -> list[tuple[Any, ...]]:
     rows = []
     for timing in timings:
-        ratios = np.array(timing.rounds) / np.array(timings[0].rounds)
-        median, p10, p90 = (float(np.percentile(timing.rounds, q)) for q in (50, 10, 90))
+        ratios = timing.ratios(timings[0])
+        milliseconds = (timing.percentile(q) for q in (50, 10, 90))
         spread = (float(np.percentile(ratios, q)) for q in (50, 10, 90))
-        rows.append((timing.engine, timing.model, median, p10, p90, *spread))
+        rows.append((timing.engine, timing.model, *milliseconds, *spread))
     return rows

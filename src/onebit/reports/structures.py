@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from onebit.reports.origin import ORIGIN, origin
 from onebit.reports.reproduction import Reproduction
-from onebit.reports.run_files import read_run
 from onebit.reports.summary_stats import spread
 from onebit.reports.table import Column, Table
 
@@ -68,7 +68,6 @@ def structures_results(recipe: Recipe, results: Sequence[StructureResult]) -> Ta
         own, test = spread([run.top1 for run in result.runs]), spread([run.test_top1 for run in result.runs])
         assert own is not None
         assert test is not None
-        files = [known for run in result.runs if (known := read_run(run.folder, arrays=False).environment)]
         fitted = result.fitted
         rows.append(
             [
@@ -94,16 +93,12 @@ def structures_results(recipe: Recipe, results: Sequence[StructureResult]) -> Ta
                 test.mean,
                 test.std,
                 sum(run.seconds for run in result.runs) / len(result.runs),
-                _joined(f"{e['processor']}, {e['threads']} thread(s), {e['device']}" for e in files),
-                _joined(f"torch {e['torch']}" for e in files),
-                _joined(str(e["git"]) for e in files),
-                _joined(e["started"][:10] for e in files),
+                *origin(run.folder for run in result.runs),
             ]
         )
     names = "recipe structure method model options storage_bits computation N1 N2 N3 L1 L2 L3 data train_images split epochs "
-    names += "precision seeds n mean_top1 std_top1 top1_per_seed mean_test_top1 std_test_top1 seconds_per_run hardware "
-    names += "software commit date"
-    return Table(f"{recipe.name}: results", names.split(), rows)
+    names += "precision seeds n mean_top1 std_top1 top1_per_seed mean_test_top1 std_test_top1 seconds_per_run"
+    return Table(f"{recipe.name}: results", [*names.split(), *ORIGIN], rows)
 
 
 def compared_structures(recipe: Recipe, results: Sequence[StructureResult]) -> Reproduction:
@@ -137,7 +132,3 @@ def _data_and_epochs(recipe: Recipe) -> str:
     epochs = recipe.training.epochs
     images = f"{recipe.data.limit:,}" if recipe.data.limit else "all"
     return f"{recipe.data.dataset}, {images} training images, {epochs} epoch{'' if epochs == 1 else 's'}"
-
-
-def _joined(values: Iterable[str]) -> str:
-    return "; ".join(dict.fromkeys(values))

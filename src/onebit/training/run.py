@@ -73,13 +73,13 @@ def train(
     if recipe.model.name in TRACKERS:
         raise UsageError(
             f"recipe {recipe.name!r} trains a tracker, which learns from sequences; use `onebit track train` (or "
-            "onebit.tracking.train_tracker)"
+            "onebit.tracking.train.train_tracker)"
         )
-    return run_task(recipe, lambda: _images(recipe, data_dir, download), run_dir, resume, teacher, quiet)
 
+    def make_task() -> Classification:
+        return Classification(recipe, load_splits(recipe, data_dir, download))
 
-def _images(recipe: Recipe, data_dir: str | Path | None, download: bool) -> Task:
-    return Classification(recipe, load_splits(recipe, data_dir, download))
+    return run_task(recipe, make_task, run_dir, resume, teacher, quiet)
 
 
 def run_task(
