@@ -177,14 +177,16 @@ public:
         const std::vector<float> scale = random_floats(channels_out), bias = random_floats(channels_out), offset = random_floats(taps);
         prepare_pixels(weight.data(), scale.data(), bias.data(), offset.data(), &conv);
         if (kernels.arrange_pixels) kernels.arrange_pixels(&conv);
+        const Border border = make_border(conv, size, size);
         PixelConvCall call;
-        plan_pixels(conv, size, size, &call);
+        call.conv = &conv;
+        call.border = &border;
         const Buffer<uint8_t> input(size, size, 3, kernel / 2, kernel / 2, true);
         call.input = input.map;
-        Buffer<float> out(call.height, call.width, channels_out, 0, 0, false);
+        Buffer<float> out(border.height, border.width, channels_out, 0, 0, false);
         call.epilogue.out = out.map;
-        const double seconds = median_seconds([&] { kernels.pixel_conv(call, whole(call.height, channels_out)); });
-        return row("pixels, " + std::to_string(weight_bits) + "-bit " + name(size, conv.shape), seconds, macs(call.height, conv.shape),
+        const double seconds = median_seconds([&] { kernels.pixel_conv(call, whole(border.height, channels_out)); });
+        return row("pixels, " + std::to_string(weight_bits) + "-bit " + name(size, conv.shape), seconds, macs(border.height, conv.shape),
                    ceiling(512.0 / weight_bits));
     }
 

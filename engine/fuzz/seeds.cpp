@@ -3,7 +3,7 @@
 //   seeds FOLDER [count]
 #include <fstream>
 
-#include "../tests/network.h"
+#include "../tests/random_network.h"
 
 int main(int count, char **arguments) {
     CHECK(count > 1, "usage: seeds FOLDER [count]");

@@ -1,4 +1,5 @@
 // What every kind of operation asks of its tensors, inputs and fields: the table of docs/file-format.md.
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 
@@ -165,11 +166,7 @@ struct Check {
         tensor(role_scale, TensorType::float32, {outputs});
         tensor(role_bias, TensorType::float32, {outputs});
         int greatest = 0;
-        for (uint64_t i = 0; i < weight.count; ++i) {
-            const int value = weight.as<int16_t>()[i];
-            const int magnitude = value < 0 ? -value : value;
-            greatest = magnitude > greatest ? magnitude : greatest;
-        }
+        for (uint64_t i = 0; i < weight.count; ++i) greatest = std::max(greatest, std::abs(int(weight.as<int16_t>()[i])));
         if (greatest > 2047) refuse("has a weight of magnitude " + std::to_string(greatest) + ", at most 2047 is allowed");
     }
 

@@ -1,8 +1,6 @@
 // From bytes to a program. Nothing in a file is believed before it has been compared with the size of what holds it.
 #include <cerrno>
-#include <cstdarg>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <new>
 
@@ -23,15 +21,6 @@
 #endif
 
 namespace onebit {
-
-void fail(onebit_status status, const char *format, ...) {
-    char text[512];
-    va_list arguments;
-    va_start(arguments, format);
-    std::vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    throw Failure{status, text};
-}
 
 // ---- Bytes
 

@@ -18,6 +18,11 @@ constexpr int max_signs = 8;
 constexpr int max_terms = 64;
 
 constexpr int blocks(int channels) { return (channels + lanes - 1) / lanes; }
+constexpr int words(int signs) { return (signs + 31) / 32; }
+// Whether every group ends where a word does.
+constexpr bool fill_words(int channels, int groups) { return groups == 1 || channels / groups % 32 == 0; }
+// Words of a pixel where rows are merged, see BinaryConv.
+constexpr int merged_words(int channels) { return channels / 32 + words(3 * (channels % 32)); }
 
 // Memory that begins at a cache line.
 template <class T>
@@ -89,6 +94,9 @@ struct ConvShape {
     int kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0, dilation_h = 1, dilation_w = 1;
 };
 
+// Blocks of all groups of the result.
+constexpr int all_blocks(const ConvShape &shape) { return shape.groups * blocks(shape.channels_out / shape.groups); }
+
 // ---- Binary convolution. Prepared once a model by prepare_binary (prepare.cpp), the same for all vector kernels.
 struct BinaryConv {
     ConvShape shape;
@@ -96,6 +104,9 @@ struct BinaryConv {
     // Merged rows: for 3 taps a row whose last word of channels is mostly empty, the leftover bits of the three taps stand together in
     // the words of the middle one. Its input then is the map that `merge` makes.
     bool merged = false;
+    // For counters n, the sums -2 * n are even and fma(n, -2 * scale, bias) has the bits of fma(-2 * n, scale, bias): not so for a scale whose
+    // double is infinite, nor for a bias of -0.
+    bool doubled = false;
     bool arranged = false;  // weights stand in the order that the set's `arrange` gave them
     int words = 0;       // words per pixel of its input map, all groups
     int row_words = 0;   // words that one kernel row multiplies, of one group
@@ -108,15 +119,16 @@ struct BinaryConv {
     std::vector<int32_t> positives;  // number of +1 of base, output, tap: what a padded tap would add
 };
 
-// Where the border cuts taps off: a class for every row and every column, and per class what the sums start from.
+// Where the border cuts taps off: a class for every row and every column, and what the sums start from per row class and column class.
 struct Border {
     int height = 0, width = 0;  // of the result
     std::vector<uint16_t> row_class, column_class;
-    int row_classes = 0, column_classes = 0;
-    // Per row class, column class and base, blocks of all groups x 16: what the counters of differing bits start from, so that a
-    // finished counter n means the sum odd - 2 * n. odd: per row class and column class, 0 or 1.
+    int column_classes = 0;
+    // Of a binary convolution. start: per base, blocks of all groups x 16, what the counters of differing bits start from, so that a
+    // finished counter n means the sum odd - 2 * n. odd: 0 or 1.
     std::vector<int32_t> start;
     std::vector<uint8_t> odd;
+    std::vector<float> bias;  // of a convolution of pixels: blocks x 16
 };
 
 struct BinaryConvCall {
@@ -156,10 +168,7 @@ struct PixelConv {
 struct PixelConvCall {
     const PixelConv *conv = nullptr;
     ByteMap input;  // without gaps between pixels; framed as far as its padding, one row more below and 64 bytes more
-    int height = 0, width = 0;
-    std::vector<uint16_t> row_class, column_class;
-    int column_classes = 0;
-    std::vector<float> bias;  // per row class and column class, padded to blocks
+    const Border *border = nullptr;
     Epilogue epilogue;
 };
 
@@ -212,7 +221,7 @@ struct Kernels {
     void (*arrange_pixels)(PixelConv *);
 };
 
-// The set of that name, or null where this build or this processor lacks it; the names, best first.
+// The set of that name, or null where this build or this processor lacks it; the names of all that are there, best first, then null.
 const Kernels *find_kernels(const char *name);
 const char *const *kernel_names();
 
@@ -221,11 +230,11 @@ const char *const *kernel_names();
 void prepare_binary(const uint8_t *bits, const uint32_t *index, const float *shift, const float *scale, const float *bias,
                     BinaryConv *conv /* shape, bases, terms set */);
 Border make_border(const BinaryConv &conv, int in_height, int in_width);
+Border make_border(const PixelConv &conv, int in_height, int in_width);
 void prepare_float(const float *weight, const float *bias, FloatConv *conv /* shape set */);
 void prepare_pixels(const void *weight, const float *scale, const float *bias, const float *offset,
                     PixelConv *conv /* shape, bits set */);
 void widen_weights(PixelConv *conv);  // from quads to pairs, for processors that multiply only these
-void plan_pixels(const PixelConv &conv, int in_height, int in_width, PixelConvCall *call);  // size, classes, biases
 void prepare_pointwise(const int16_t *weight, const float *scale, const float *bias, Pointwise *conv /* channels set */);
 
 }  // namespace onebit

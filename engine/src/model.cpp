@@ -19,13 +19,13 @@ std::vector<float> padded(const Tensor &tensor) {
 // An upper bound of what prepare() makes of an operation, in bytes: lanes and words that stay empty counted.
 double prepared_bytes(const Operation &op) {
     const ConvShape &s = op.shape;
-    const double outputs = double(s.groups) * blocks(s.channels_out / s.groups) * lanes;
+    const double outputs = double(all_blocks(s)) * lanes;
     const double taps = double(s.kernel_h) * s.kernel_w, inputs = s.channels_in / s.groups;
     switch (op.kind) {
         case OpKind::conv: return outputs * taps * inputs * 4;
         case OpKind::binary_conv: {
             const double bases = op.tensors[role_weight]->dims[0], terms = op.tensors[role_index]->dims[0];
-            return outputs * 4 * (bases * taps * (double(int(inputs + 31) / 32) + 1) + terms);
+            return outputs * 4 * (bases * taps * (words(int(inputs)) + 1) + terms);
         }
         case OpKind::pixel_conv: return outputs * taps * (inputs + 4) * 4;
         case OpKind::pointwise: return outputs * (inputs + 1) * 2;
@@ -91,16 +91,11 @@ std::vector<Prepared> prepare_all(const Program &program, size_t file_size, cons
 
 const Kernels &choose_kernels(const char *name) {
     if (!name) name = std::getenv("ONEBIT_KERNEL");
+    if (!name || !*name) name = kernel_names()[0];
+    if (const Kernels *found = find_kernels(name)) return *found;
     std::string known;
-    for (const char *const *other = kernel_names(); *other; ++other) {
-        const Kernels *found = find_kernels(*other);
-        if (!found) continue;
-        if (!name || !*name) return *found;
-        known += (known.empty() ? "" : ", ") + std::string(*other);
-    }
-    const Kernels *found = name ? find_kernels(name) : nullptr;
-    if (!found) fail(ONEBIT_BAD_KERNEL, "no kernel '%.64s' on this processor; it can run: %s", name ? name : "", known.c_str());
-    return *found;
+    for (const char *const *other = kernel_names(); *other; ++other) known += (known.empty() ? "" : ", ") + std::string(*other);
+    fail(ONEBIT_BAD_KERNEL, "no kernel '%.64s' on this processor; it can run: %s", name, known.c_str());
 }
 
 Model::Model(Bytes file, const char *kernel)

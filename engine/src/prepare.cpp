@@ -1,6 +1,7 @@
 // From the file's tensors to what the vector kernels read: weights by blocks of 16 output channels, constants padded to whole blocks,
 // and where the border cuts kernels off. kernels.h states every layout.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "kernels.h"
@@ -12,8 +13,8 @@ namespace {
 struct Outputs {
     int channels, group_channels, padded;
 
-    Outputs(int channels, int groups)
-        : channels(channels), group_channels(channels / groups), padded(blocks(channels / groups) * groups * lanes) {}
+    explicit Outputs(const ConvShape &shape)
+        : channels(shape.channels_out), group_channels(shape.channels_out / shape.groups), padded(all_blocks(shape) * lanes) {}
     int place(int channel) const { return channel / group_channels * blocks(group_channels) * lanes + channel % group_channels; }
 
     void pad(const float *from, std::vector<float> *to) const {
@@ -43,8 +44,6 @@ int popcount(uint32_t v) {
     v = (v & 0x33333333u) + (v >> 2 & 0x33333333u);
     return int(((v + (v >> 4)) & 0x0f0f0f0fu) * 0x01010101u >> 24);
 }
-
-int words(int bits) { return (bits + 31) / 32; }
 
 // Merged rows pay where they save at least a word of a row that is short.
 bool is_merged(const ConvShape &shape) {
@@ -87,6 +86,21 @@ int result_size(int size, int kernel, int stride, int pad, int dilation) {
     return (size + 2 * pad - dilation * (kernel - 1) - 1) / stride + 1;
 }
 
+// A border without what sums start from, and the taps inside of all its classes.
+struct Classes {
+    Border border;
+    std::vector<Taps> rows, columns;
+
+    Classes(const ConvShape &s, int in_height, int in_width) {
+        border.height = result_size(in_height, s.kernel_h, s.stride_h, s.pad_h, s.dilation_h);
+        border.width = result_size(in_width, s.kernel_w, s.stride_w, s.pad_w, s.dilation_w);
+        rows = classify(border.height, in_height, s.kernel_h, s.stride_h, s.pad_h, s.dilation_h, &border.row_class);
+        columns = classify(border.width, in_width, s.kernel_w, s.stride_w, s.pad_w, s.dilation_w, &border.column_class);
+        border.column_classes = int(columns.size());
+    }
+    size_t count() const { return rows.size() * columns.size(); }
+};
+
 // Weights of `bytes` small integers to a lane: [block][row][run][word][lane][bytes], zeros in the last word of a run.
 template <class Weight>
 Weights<Weight> in_words(const Weight *weight, const ConvShape &shape, int per_word) {
@@ -106,18 +120,20 @@ Weights<Weight> in_words(const Weight *weight, const ConvShape &shape, int per_w
 void prepare_binary(const uint8_t *bits, const uint32_t *index, const float *shift, const float *scale, const float *bias,
                     BinaryConv *conv) {
     const ConvShape &shape = conv->shape;
-    const Outputs outputs(shape.channels_out, shape.groups);
+    const Outputs outputs(shape);
     const int channels = shape.channels_in / shape.groups, taps = shape.kernel_h * shape.kernel_w;
     conv->file_bits = bits;
     conv->merged = is_merged(shape);
-    conv->words = conv->merged ? channels / 32 + words(3 * (channels % 32)) : words(channels) * shape.groups;
-    conv->row_words = conv->merged ? 3 * (channels / 32) + words(3 * (channels % 32)) : words(channels) * shape.kernel_w;
+    conv->words = conv->merged ? merged_words(channels) : words(channels) * shape.groups;
+    conv->row_words = conv->merged ? 2 * (channels / 32) + merged_words(channels) : words(channels) * shape.kernel_w;
     conv->index.assign(index, index + conv->terms);
     conv->shift.assign(shift, shift + conv->terms);
     conv->scale.clear();
     conv->bias.clear();
     for (int t = 0; t < conv->terms; ++t) outputs.pad(scale + size_t(t) * shape.channels_out, &conv->scale);
     outputs.pad(bias, &conv->bias);
+    conv->doubled = channels % 2 == 0 && std::all_of(conv->scale.begin(), conv->scale.end(), [](float v) { return std::isfinite(2 * v); }) &&
+                    std::none_of(conv->bias.begin(), conv->bias.end(), [](float v) { return v == 0 && std::signbit(v); });
 
     conv->weights.assign(size_t(conv->bases) * outputs.padded * shape.kernel_h * conv->row_words, 0);
     conv->positives.assign(size_t(conv->bases) * shape.channels_out * taps, 0);
@@ -150,21 +166,14 @@ void prepare_binary(const uint8_t *bits, const uint32_t *index, const float *shi
 // n + 2 * (positives of the padded taps) - 2 * (all differing bits).
 Border make_border(const BinaryConv &conv, int in_height, int in_width) {
     const ConvShape &shape = conv.shape;
-    const Outputs outputs(shape.channels_out, shape.groups);
+    const Outputs outputs(shape);
     const int channels = shape.channels_in / shape.groups, taps = shape.kernel_h * shape.kernel_w;
-    Border border;
-    border.height = result_size(in_height, shape.kernel_h, shape.stride_h, shape.pad_h, shape.dilation_h);
-    border.width = result_size(in_width, shape.kernel_w, shape.stride_w, shape.pad_w, shape.dilation_w);
-    const std::vector<Taps> rows =
-        classify(border.height, in_height, shape.kernel_h, shape.stride_h, shape.pad_h, shape.dilation_h, &border.row_class);
-    const std::vector<Taps> columns =
-        classify(border.width, in_width, shape.kernel_w, shape.stride_w, shape.pad_w, shape.dilation_w, &border.column_class);
-    border.row_classes = int(rows.size());
-    border.column_classes = int(columns.size());
-    border.start.assign(rows.size() * columns.size() * conv.bases * outputs.padded, 0);
+    Classes classes(shape, in_height, in_width);
+    Border &border = classes.border;
+    border.start.assign(classes.count() * conv.bases * outputs.padded, 0);
     int32_t *start = border.start.data();
-    for (const Taps &row : rows)
-        for (const Taps &column : columns) {
+    for (const Taps &row : classes.rows)
+        for (const Taps &column : classes.columns) {
             const int inside = channels * (row.end - row.begin) * (column.end - column.begin);
             border.odd.push_back(uint8_t(inside % 2));
             for (int m = 0; m < conv.bases; ++m, start += outputs.padded)
@@ -178,12 +187,12 @@ Border make_border(const BinaryConv &conv, int in_height, int in_width) {
                     start[outputs.place(o)] = -(inside / 2 + padded);
                 }
         }
-    return border;
+    return std::move(border);
 }
 
 void prepare_float(const float *weight, const float *bias, FloatConv *conv) {
     const ConvShape &shape = conv->shape;
-    const Outputs outputs(shape.channels_out, shape.groups);
+    const Outputs outputs(shape);
     const size_t taps = size_t(shape.kernel_h) * shape.kernel_w * (shape.channels_in / shape.groups);
     conv->file_weight = weight;
     conv->bias.clear();
@@ -200,7 +209,7 @@ void prepare_float(const float *weight, const float *bias, FloatConv *conv) {
 
 void prepare_pixels(const void *weight, const float *scale, const float *bias, const float *offset, PixelConv *conv) {
     const ConvShape &shape = conv->shape;
-    const Outputs outputs(shape.channels_out, 1);
+    const Outputs outputs(shape);
     conv->file_weight = weight;
     conv->file_offset = offset;
     if (conv->bits == 8) conv->weights8 = in_words(static_cast<const int8_t *>(weight), shape, 4);
@@ -221,21 +230,15 @@ void widen_weights(PixelConv *conv) {
     conv->weights8.shrink_to_fit();
 }
 
-void plan_pixels(const PixelConv &conv, int in_height, int in_width, PixelConvCall *call) {
+Border make_border(const PixelConv &conv, int in_height, int in_width) {
     const ConvShape &shape = conv.shape;
-    const Outputs outputs(shape.channels_out, 1);
-    call->conv = &conv;
-    call->height = result_size(in_height, shape.kernel_h, shape.stride_h, shape.pad_h, shape.dilation_h);
-    call->width = result_size(in_width, shape.kernel_w, shape.stride_w, shape.pad_w, shape.dilation_w);
-    const std::vector<Taps> rows =
-        classify(call->height, in_height, shape.kernel_h, shape.stride_h, shape.pad_h, shape.dilation_h, &call->row_class);
-    const std::vector<Taps> columns =
-        classify(call->width, in_width, shape.kernel_w, shape.stride_w, shape.pad_w, shape.dilation_w, &call->column_class);
-    call->column_classes = int(columns.size());
-    call->bias.clear();
+    const Outputs outputs(shape);
+    Classes classes(shape, in_height, in_width);
+    Border &border = classes.border;
+    border.bias.reserve(classes.count() * outputs.padded);
     std::vector<float> sums(shape.channels_out);
-    for (const Taps &row : rows)
-        for (const Taps &column : columns) {
+    for (const Taps &row : classes.rows)
+        for (const Taps &column : classes.columns) {
             for (int o = 0; o < shape.channels_out; ++o) {
                 double sum = conv.bias[o];
                 for (int r = row.begin; r < row.end; ++r)
@@ -243,15 +246,16 @@ void plan_pixels(const PixelConv &conv, int in_height, int in_width, PixelConvCa
                         sum += conv.offset[(size_t(o) * shape.kernel_h + r) * shape.kernel_w + s];
                 sums[o] = float(sum);
             }
-            outputs.pad(sums.data(), &call->bias);
+            outputs.pad(sums.data(), &border.bias);
         }
+    return std::move(border);
 }
 
 void prepare_pointwise(const int16_t *weight, const float *scale, const float *bias, Pointwise *conv) {
     ConvShape shape;
     shape.channels_in = conv->channels_in;
     shape.channels_out = conv->channels_out;
-    const Outputs outputs(shape.channels_out, 1);
+    const Outputs outputs(shape);
     conv->file_weight = weight;
     conv->weights = in_words(weight, shape, 2);
     conv->scale.clear();

@@ -13,7 +13,6 @@ class Session {
 public:
     Session(std::shared_ptr<const Model> model, int threads);
 
-    const Model &model() const { return *model_; }
     Shape shape(int64_t height, int64_t width) const;
     // Throws Failure; images behind the failing one are not written.
     void run(const onebit_images &images, float *output, size_t count);

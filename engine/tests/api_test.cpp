@@ -4,6 +4,7 @@
 #include <new>
 #include <thread>
 
+#include "random_network.h"
 #include "session.h"
 
 namespace {

@@ -1,7 +1,7 @@
 // Writes a network with three channels and an image for it, for the example in C.
 //
 //   example_files NETWORK.onebit IMAGE.ppm
-#include "network.h"
+#include "random_network.h"
 
 int main(int count, char **arguments) {
     CHECK(count == 3, "usage: example_files NETWORK.onebit IMAGE.ppm");

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "../src/format.h"
+#include "random_network.h"
 #include "session.h"
 
 namespace {

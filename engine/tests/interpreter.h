@@ -2,6 +2,8 @@
 // fuses, places and reuses, is compared with.
 #pragma once
 
+#include <cmath>
+
 #include "network.h"
 
 struct Value {

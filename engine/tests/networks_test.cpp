@@ -2,6 +2,7 @@
 // Same bits, on the size that the network was made for and on others, one session for all of them.
 //
 //   networks_test [networks] [seed]
+#include "random_network.h"
 #include "session.h"
 
 namespace {

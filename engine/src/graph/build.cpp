@@ -6,15 +6,6 @@ namespace {
 // Rates of a fast core, per nanosecond; they only decide what is worth dividing.
 constexpr double binary_rate = 1000, float_rate = 50, integer_rate = 150, value_rate = 8;
 
-// A convolution without a strip.
-template <class Call>
-struct ConvStep : Step {
-    Call call;
-    Border border;  // of a binary one
-    void (*Kernels::*kernel)(const Call &, Part) = nullptr;
-    void run(const Kernels &kernels, Part part, int) override { (kernels.*kernel)(call, part); }
-};
-
 }  // namespace
 
 std::string Planner::name_of(const FusedStep &step) const {
@@ -91,10 +82,12 @@ void Planner::fill(const FusedStep &step, FloatConvCall *call, Border *) const {
     call->epilogue = epilogue(step);
 }
 
-void Planner::fill(const FusedStep &step, PixelConvCall *call, Border *) const {
-    call->conv = prepared(step.op).pixels.get();
+void Planner::fill(const FusedStep &step, PixelConvCall *call, Border *border) const {
+    const PixelConv &conv = *prepared(step.op).pixels;
+    if (border->height == 0) *border = make_border(conv, plan.pixels.height, plan.pixels.width);
+    call->conv = &conv;
+    call->border = border;
     call->input = plan.pixels;
-    plan_pixels(*call->conv, plan.pixels.height, plan.pixels.width, call);
     call->epilogue = epilogue(step);
 }
 
@@ -114,9 +107,8 @@ void Planner::fill(const FusedStep &step, PoolCall *call) const {
     call->epilogue = epilogue(step);
 }
 
-void Planner::append(std::unique_ptr<Step> step, std::string name, double work) {
+void Planner::append(std::unique_ptr<Step> step, std::string name) {
     step->name = std::move(name);
-    step->work = work;
     plan.steps.push_back(std::move(step));
 }
 
@@ -134,10 +126,9 @@ void Planner::add_conv(const FusedStep &step, void (*Kernels::*kernel)(const Cal
     fill(step, &made->call, &made->border);
     made->kernel = kernel;
     made->rows = shape(step.op).height;
-    made->channel_blocks = op(step).shape.groups * blocks(op(step).shape.channels_out / op(step).shape.groups);
+    made->channel_blocks = all_blocks(op(step).shape);
     rate(step, weight_bits, made.get());
-    const double work = made->work;
-    append(std::move(made), name_of(step), work);
+    append(std::move(made), name_of(step));
 }
 
 template <class Call>
@@ -164,13 +155,12 @@ void Planner::add_strip(const FusedStep &step, size_t s, void (*Kernels::*kernel
         pool.input = map;
     }
     made->conv = kernel;
-    made->conv_blocks = op(conv).shape.groups * blocks(op(conv).shape.channels_out / op(conv).shape.groups);
+    made->conv_blocks = all_blocks(op(conv).shape);
     made->group = pooled_rows(step);
     made->rows = shape(step.op).height;
     made->chunks_per_thread = 2;  // neighbouring chunks both compute the rows that they share
     rate(conv, weight_bits, made.get());
-    const double work = made->work;
-    append(std::move(made), name_of(step), work);
+    append(std::move(made), name_of(step));
 }
 
 void Planner::add_pool(const FusedStep &step, size_t s) {
@@ -186,8 +176,8 @@ void Planner::add_pool(const FusedStep &step, size_t s) {
     made->kernel = step.kind == StepKind::mean_pool ? &Kernels::mean_pool : step.kind == StepKind::max_pool ? &Kernels::max_pool : &Kernels::average_pool;
     made->rows = shape(step.op).height;
     made->channel_blocks = blocks(shape(step.op).channels);
-    const double work = double(shape(step.op).values()) * made->call.kernel_h * made->call.kernel_w / value_rate;
-    append(std::move(made), name_of(step), work);
+    made->work = double(shape(step.op).values()) * made->call.kernel_h * made->call.kernel_w / value_rate;
+    append(std::move(made), name_of(step));
 }
 
 // Three steps: the greatest magnitude, rounding to 12 bits, products.
@@ -209,16 +199,15 @@ void Planner::add_pointwise(const FusedStep &step, size_t s) {
     auto made = std::make_unique<PointwiseStep>();
     magnitude->shared = quantize->shared = made->shared = shared;
     magnitude->rows = quantize->rows = made->rows = in.height;
-    const double work = double(shape(step.reads[0]).values()) / value_rate;
-    append(std::move(magnitude), "magnitude for " + name_of(step), work);
-    append(std::move(quantize), "rounding for " + name_of(step), work);
+    magnitude->work = quantize->work = double(shape(step.reads[0]).values()) / value_rate;
+    append(std::move(magnitude), "magnitude for " + name_of(step));
+    append(std::move(quantize), "rounding for " + name_of(step));
     made->call.conv = prepared(step.op).pointwise.get();
     made->call.input = target;
     made->call.epilogue = epilogue(step);
     made->channel_blocks = blocks(shape(step.op).channels);
     rate(step, 16, made.get());
-    const double products = made->work;
-    append(std::move(made), name_of(step), products);
+    append(std::move(made), name_of(step));
 }
 
 // ---- Everything else
@@ -226,14 +215,15 @@ void Planner::add_pointwise(const FusedStep &step, size_t s) {
 void Planner::add_elementwise(const FusedStep &step) {
     if (!step.signs.empty()) {
         const int groups = fusion.requests[size_t(step.signs[0])].groups;
-        if (groups > 1 && shape(step.reads[0]).channels / groups % 32 != 0) return add_groups(step);
+        if (!fill_words(shape(step.reads[0]).channels, groups)) return add_groups(step);
     }
     auto made = std::make_unique<ElementwiseStep>();
     const FloatMap in = float_map(step.reads[0]);
     made->calls.push_back({in, epilogue(step)});
     made->rows = in.height;
     made->channel_blocks = blocks(in.channels);
-    append(std::move(made), name_of(step), double(shape(step.reads[0]).values()) * double(1 + step.signs.size() + step.summands.size()) / value_rate);
+    made->work = double(shape(step.reads[0]).values()) * double(1 + step.signs.size() + step.summands.size()) / value_rate;
+    append(std::move(made), name_of(step));
 }
 
 // Signs of groups that do not fill words: group by group.
@@ -241,7 +231,7 @@ void Planner::add_groups(const FusedStep &step) {
     auto made = std::make_unique<ElementwiseStep>();
     const int r = step.signs[0], groups = fusion.requests[size_t(r)].groups;
     const FloatMap in = float_map(step.reads[0]);
-    const int channels = in.channels / groups, words = (channels + 31) / 32;
+    const int channels = in.channels / groups;
     for (int g = 0; g < groups; ++g) {
         ElementwiseCall call;
         call.input = in;
@@ -249,12 +239,13 @@ void Planner::add_groups(const FusedStep &step) {
         call.input.channels = channels;
         call.epilogue.signs = 1;
         SignOutput &out = call.epilogue.sign[0] = sign(r);
-        out.bits.data += ptrdiff_t(g) * words;
+        out.bits.data += ptrdiff_t(g) * words(channels);
         if (out.scale) out.scale += ptrdiff_t(g) * channels, out.bias += ptrdiff_t(g) * channels;
         made->calls.push_back(call);
     }
     made->rows = in.height;
-    append(std::move(made), name_of(step), double(shape(step.reads[0]).values()) / value_rate);
+    made->work = double(shape(step.reads[0]).values()) / value_rate;
+    append(std::move(made), name_of(step));
 }
 
 // Operands that could not be placed inside the result are copied.
@@ -273,7 +264,8 @@ void Planner::add_concat(const FusedStep &step) {
     }
     if (made->calls.empty()) return;
     made->rows = whole.height;
-    append(std::move(made), name_of(step), double(shape(step.result).values()) / value_rate);
+    made->work = double(shape(step.result).values()) / value_rate;
+    append(std::move(made), name_of(step));
 }
 
 void Planner::add_mean_abs(const FusedStep &step) {
@@ -281,7 +273,8 @@ void Planner::add_mean_abs(const FusedStep &step) {
     made->in = float_map(step.reads[0]);
     made->out = float_map(step.result);
     made->rows = made->in.height;
-    append(std::move(made), name_of(step), double(shape(step.reads[0]).values()) / value_rate);
+    made->work = double(shape(step.reads[0]).values()) / value_rate;
+    append(std::move(made), name_of(step));
 }
 
 void Planner::add_merge(const FusedStep &step) {
@@ -291,15 +284,15 @@ void Planner::add_merge(const FusedStep &step) {
     made->merged = plan.merged_maps[r];
     made->leftover = shape(fusion.requests[r].value).channels % 32;
     made->rows = made->plain.height;
-    const double work = double(made->rows) * made->plain.width * made->plain.words;
-    append(std::move(made), name_of(step), work);
+    made->work = double(made->rows) * made->plain.width * made->plain.words;
+    append(std::move(made), name_of(step));
 }
 
 void Planner::add_flatten(const FusedStep &step) {
     auto made = std::make_unique<FlattenStep>();
     made->in = float_map(step.reads[0]);
     made->out = float_map(step.result);
-    append(std::move(made), name_of(step), 0);
+    append(std::move(made), name_of(step));
 }
 
 void Planner::add(const FusedStep &step, size_t s) {

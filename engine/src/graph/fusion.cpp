@@ -43,13 +43,14 @@ struct Fuser {
     const std::vector<Shape> &shapes;
     const std::vector<Operation> &ops;
     Fusion out;
+    std::vector<int> same;                       // value -> the one that stands for it: flattening one pixel changes nothing
     std::vector<char> live, sign_only;           // sign_only: an affine that nothing but signs reads
     std::vector<int> float_readers, sign_readers;
     std::vector<int> maker;                      // value -> step
 
     Fuser(const Model &m, const std::vector<Shape> &s) : model(m), shapes(s), ops(m.program.operations) {
         const size_t count = ops.size();
-        out.same.resize(count);
+        same.resize(count);
         out.frame_h.resize(count);
         out.frame_w.resize(count);
         out.floats.resize(count);
@@ -60,8 +61,8 @@ struct Fuser {
         maker.assign(count, -1);
     }
 
-    int input_of(int op, int k) const { return out.same[size_t(ops[size_t(op)].inputs[k])]; }
-    bool stands_for_itself(int op) const { return live[size_t(op)] && out.same[size_t(op)] == op; }
+    int input_of(int op, int k) const { return same[size_t(ops[size_t(op)].inputs[k])]; }
+    bool stands_for_itself(int op) const { return live[size_t(op)] && same[size_t(op)] == op; }
 
     template <class Visit>
     void for_each_op(Visit visit) {
@@ -73,9 +74,9 @@ struct Fuser {
         for (int i = 0; i < int(ops.size()); ++i) {
             const Shape &in = shapes[size_t(ops[size_t(i)].inputs[0])];
             const bool nothing = ops[size_t(i)].kind == OpKind::flatten && in.height == 1 && in.width == 1;
-            out.same[size_t(i)] = nothing ? input_of(i, 0) : i;
+            same[size_t(i)] = nothing ? input_of(i, 0) : i;
         }
-        out.output = out.same.back();
+        out.output = same.back();
         live.back() = 1;
         for (int i = int(ops.size()) - 1; i >= 0; --i)
             if (live[size_t(i)])
@@ -191,10 +192,8 @@ struct Fuser {
     bool can_make(const FusedStep &step, const SignRequest &request) const {
         const ConvShape &shape = ops[size_t(step.op)].shape;
         const bool conv = step.kind == StepKind::binary_conv || step.kind == StepKind::conv;
-        const int channels = shapes[size_t(request.value)].channels;
         return has_epilogue(step.kind) && int(step.signs.size()) < max_signs &&
-               (!conv || shape.groups == 1 || shape.channels_out / shape.groups % 32 == 0) &&
-               (request.groups == 1 || channels / request.groups % 32 == 0);
+               (!conv || fill_words(shape.channels_out, shape.groups)) && fill_words(shapes[size_t(request.value)].channels, request.groups);
     }
 
     void place_signs() {
@@ -215,9 +214,8 @@ struct Fuser {
                     fresh.op = request.value;
                     fresh.reads = {request.value};
                     out.steps.push_back(fresh);
-                    const int channels = shapes[size_t(request.value)].channels;
                     // Groups that do not fill words are written one by one, in a step that does nothing else.
-                    if (request.groups == 1 || channels / request.groups % 32 == 0) spilled[request.value] = step;
+                    if (fill_words(shapes[size_t(request.value)].channels, request.groups)) spilled[request.value] = step;
                 }
             }
             out.steps[size_t(step)].signs.push_back(r);

@@ -43,7 +43,6 @@ struct FusedStep {
 struct Fusion {
     std::vector<FusedStep> steps;  // in an order that they can run in
     std::vector<SignRequest> requests;
-    std::vector<int> same;                // value -> the value that stands for it: flattening one pixel changes nothing
     std::vector<int> frame_h, frame_w;    // zeros that the readers of a value want around it
     std::vector<char> floats;             // somebody reads the value as floats
     int output = 0;

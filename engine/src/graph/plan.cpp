@@ -27,7 +27,7 @@ BitMap Planner::bit_map(const SignRequest &request) const {
     BitMap map;
     map.height = s.height;
     map.width = s.width;
-    map.words = request.groups * ((s.channels / request.groups + 31) / 32);
+    map.words = request.groups * words(s.channels / request.groups);
     map.row = ptrdiff_t(map.width + 2 * request.pad_w) * map.words;
     return map;
 }
@@ -35,7 +35,7 @@ BitMap Planner::bit_map(const SignRequest &request) const {
 BitMap Planner::merged_map(const SignRequest &request) const {
     const Shape &s = shape(request.value);
     BitMap map = bit_map(request);
-    map.words = s.channels / 32 + (3 * (s.channels % 32) + 31) / 32;
+    map.words = merged_words(s.channels);
     map.row = ptrdiff_t(map.width + 2 * request.merged_pad_w) * map.words;
     return map;
 }
@@ -123,9 +123,8 @@ void Planner::reserve_borders() {
         if (step.kind != StepKind::binary_conv && step.kind != StepKind::pixel_conv) continue;
         const Shape &out = shape(step.op);
         const ConvShape &s = op(step).shape;
-        const double outputs = double(s.groups) * blocks(s.channels_out / s.groups) * lanes;
         const double bases = step.kind == StepKind::binary_conv ? op(step).tensors[role_weight]->dims[0] : 1;
-        const double table = classes(out.height, s.kernel_h) * classes(out.width, s.kernel_w) * bases * outputs;
+        const double table = classes(out.height, s.kernel_h) * classes(out.width, s.kernel_w) * bases * all_blocks(s) * lanes;
         if (table * s.kernel_h * s.kernel_w > border_limit)
             fail(ONEBIT_NO_MEMORY, "%s has too large a kernel for so many channels: its border would take %.3g sums",
                  name_of(step).c_str(), table * s.kernel_h * s.kernel_w);

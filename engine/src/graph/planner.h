@@ -46,7 +46,7 @@ struct Planner {
     void add_merge(const FusedStep &step);
     void add_flatten(const FusedStep &step);
     void add(const FusedStep &step, size_t s);
-    void append(std::unique_ptr<Step> step, std::string name, double work);
+    void append(std::unique_ptr<Step> step, std::string name);
 
     const Operation &op(const FusedStep &step) const { return model.program.operations[size_t(step.op)]; }
     const Shape &shape(int value) const { return shapes[size_t(value)]; }

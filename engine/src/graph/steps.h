@@ -25,6 +25,15 @@ public:
     int chunks_per_thread = 4;
 };
 
+// A convolution without a strip.
+template <class Call>
+struct ConvStep : Step {
+    Call call;
+    Border border;  // where the call has one
+    void (*Kernels::*kernel)(const Call &, Part) = nullptr;
+    void run(const Kernels &kernels, Part part, int) override { (kernels.*kernel)(call, part); }
+};
+
 struct PoolStep : Step {
     PoolCall call;
     void (*Kernels::*kernel)(const PoolCall &, Part) = nullptr;
@@ -40,7 +49,7 @@ struct StripStep : Step {
     std::vector<float *> strips;
     void (*Kernels::*conv)(const Call &, Part) = nullptr;
     int conv_blocks = 1, group = 1;  // group: pooled rows at a time
-    Border border;                   // of a binary convolution
+    Border border;                   // where the calls have one
 
     void run(const Kernels &kernels, Part part, int worker) override {
         PoolCall &pool = pools[size_t(worker)];

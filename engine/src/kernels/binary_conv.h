@@ -110,7 +110,7 @@ inline void binary_conv_tiles(const BinaryConvCall &call, Part part) {
     const uint32_t *origin = at(input, -shape.pad_h, -shape.pad_w);
     const int32_t *base_start = border.start.data() + conv.index[0] * padded;
     const ptrdiff_t class_size = ptrdiff_t(conv.bases) * padded;
-    const bool even = shape.channels_in / shape.groups % 2 == 0;  // then so is every sum
+    const bool doubled = conv.doubled;
     const int end = part.row_end * border.width;
     for (int first = part.row_begin * border.width; first < end; first += P) {
         const Tile<P> tile = tile_at<P>(first, end, border.width);
@@ -147,7 +147,7 @@ inline void binary_conv_tiles(const BinaryConvCall &call, Part part) {
             F values[P];
             ONEBIT_UNROLL
             for (int p = 0; p < P; ++p) values[p] = to_float(counts[p]);
-            if (even) {
+            if (doubled) {
                 ONEBIT_UNROLL
                 for (int p = 0; p < P; ++p) values[p] = fma(values[p], minus_two_scale, bias);
             } else {

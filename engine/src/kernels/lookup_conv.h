@@ -192,7 +192,7 @@ inline ONEBIT_NO_INLINE void look_up_strip(const BinaryConvCall &call, const Str
     const Border &border = *call.border;
     const Block block = block_at(index, shape.channels_out, shape.groups);
     const int padded = int(conv.bias.size()), channels = shape.channels_out / shape.groups - block.first;
-    const bool even = shape.channels_in / shape.groups % 2 == 0;
+    const bool doubled = conv.doubled && !call.input_scale.data;
     const size_t block_bytes = size_t(byte_row_of(conv).total) * shape.kernel_h * 32, base_bytes = block_bytes * (padded / lanes);
     const StripTiles<P> tiles(strip, border, *strip_input);
     __m256i sums[tiles.most][P][B];
@@ -228,7 +228,7 @@ inline ONEBIT_NO_INLINE void look_up_strip(const BinaryConvCall &call, const Str
                         const int border_class = tiles.border_class[i][p];
                         const I from = load_words(start + ptrdiff_t(border_class) * conv.bases * padded + b * lanes);
                         const F difference = to_float(add_counts(from, counts[p][b])), before = t == 0 ? load(bias + b * lanes) : values[i][p][b];
-                        if (even && !call.input_scale.data) {
+                        if (doubled) {
                             result[p] = fma(difference, minus_two_scale, before);
                         } else {
                             F sum = fma(difference, broadcast(-2), broadcast(border.odd[border_class]));

@@ -69,12 +69,13 @@ struct PixelConvTile {
                     }
                 }
             }
+        const Border &border = *call.border;
         const int padded = blocks(shape.channels_out) * lanes, channel = index * lanes;
         F values[P][B];
         ONEBIT_UNROLL
         for (int p = 0; p < P; ++p) {
-            const int border = call.row_class[tile.y[p]] * call.column_classes + call.column_class[tile.x[p]];
-            const float *bias = &call.bias[size_t(border) * padded + channel];
+            const int border_class = border.row_class[tile.y[p]] * border.column_classes + border.column_class[tile.x[p]];
+            const float *bias = &border.bias[size_t(border_class) * padded + channel];
             ONEBIT_UNROLL
             for (int b = 0; b < B; ++b)
                 values[p][b] = fma(to_float(sums[p][b]), load(&conv.scale[channel + b * lanes]), load(bias + b * lanes));
@@ -85,8 +86,8 @@ struct PixelConvTile {
 
 inline void pixel_conv(const PixelConvCall &call, Part part) {
     const int channels = call.conv->shape.channels_out;
-    if (call.conv->weights16.empty()) each_tile<real_pixels, real_blocks>(part, call.width, channels, 1, PixelConvTile<Quads>{call});
-    else each_tile<real_pixels, real_blocks>(part, call.width, channels, 1, PixelConvTile<Pairs>{call});
+    if (call.conv->weights16.empty()) each_tile<real_pixels, real_blocks>(part, call.border->width, channels, 1, PixelConvTile<Quads>{call});
+    else each_tile<real_pixels, real_blocks>(part, call.border->width, channels, 1, PixelConvTile<Pairs>{call});
 }
 
 }  // namespace ONEBIT_SET

@@ -142,7 +142,7 @@ void conv(const FloatConvCall &call, Part part) {
 void pixel_conv(const PixelConvCall &call, Part part) {
     const PixelConv &conv = *call.conv;
     const ConvShape &shape = conv.shape;
-    each_output(part, call.width, shape.channels_out, 1, call.epilogue, [&](int y, int x, Output o) {
+    each_output(part, call.border->width, shape.channels_out, 1, call.epilogue, [&](int y, int x, Output o) {
         int sum = 0;
         double bias = conv.bias[o.channel];
         each_tap(shape, shape.dilation_h, shape.dilation_w, y, x, call.input.height, call.input.width,

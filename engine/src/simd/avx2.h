@@ -52,7 +52,6 @@ ONEBIT_INLINE void store(float *p, F a, int count) {
     _mm256_maskstore_ps(p + 8, mask.high, a.high);
 }
 ONEBIT_INLINE F add(F a, F b) { return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)}; }
-ONEBIT_INLINE F sub(F a, F b) { return {_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)}; }
 ONEBIT_INLINE F mul(F a, F b) { return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)}; }
 ONEBIT_INLINE F div(F a, F b) { return {_mm256_div_ps(a.low, b.low), _mm256_div_ps(a.high, b.high)}; }
 ONEBIT_INLINE F fma(F a, F b, F c) {

@@ -27,7 +27,6 @@ ONEBIT_INLINE F load(const float *p, int count) { return _mm512_maskz_loadu_ps(f
 ONEBIT_INLINE void store(float *p, F a) { _mm512_storeu_ps(p, a); }
 ONEBIT_INLINE void store(float *p, F a, int count) { _mm512_mask_storeu_ps(p, first_lanes(count), a); }
 ONEBIT_INLINE F add(F a, F b) { return _mm512_add_ps(a, b); }
-ONEBIT_INLINE F sub(F a, F b) { return _mm512_sub_ps(a, b); }
 ONEBIT_INLINE F mul(F a, F b) { return _mm512_mul_ps(a, b); }
 ONEBIT_INLINE F div(F a, F b) { return _mm512_div_ps(a, b); }
 ONEBIT_INLINE F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }

@@ -59,9 +59,6 @@ ONEBIT_INLINE void store(float *p, const F &a, int count) {
 ONEBIT_INLINE F add(const F &a, const F &b) {
     return each([&](int i) { return vaddq_f32(a.part[i], b.part[i]); });
 }
-ONEBIT_INLINE F sub(const F &a, const F &b) {
-    return each([&](int i) { return vsubq_f32(a.part[i], b.part[i]); });
-}
 ONEBIT_INLINE F mul(const F &a, const F &b) {
     return each([&](int i) { return vmulq_f32(a.part[i], b.part[i]); });
 }

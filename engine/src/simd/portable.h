@@ -52,9 +52,6 @@ ONEBIT_INLINE void store(float *p, const F &a, int count) {
 ONEBIT_INLINE F add(const F &a, const F &b) {
     return each([&](int i) { return a.lane[i] + b.lane[i]; });
 }
-ONEBIT_INLINE F sub(const F &a, const F &b) {
-    return each([&](int i) { return a.lane[i] - b.lane[i]; });
-}
 ONEBIT_INLINE F mul(const F &a, const F &b) {
     return each([&](int i) { return a.lane[i] * b.lane[i]; });
 }
