@@ -54,13 +54,18 @@ class Registry(Generic[T]):
         return [name for name in self if fnmatch.fnmatchcase(name, pattern)]
 
 
-def check_option(label: str, value: Any, default: Any) -> None:
-    """Refuse a value of another type than its default; defaults that are neither switch, number nor text take anything.
+def checked_option(label: str, value: Any, default: Any) -> Any:
+    """The value, if it is of its default's type; defaults that are neither switch, number nor text take anything.
+
+    Where the default is a text of digits a whole number will do, for ``binary=234`` is how files and command lines write it.
 
     Raises:
         UsageError: with ``label``, what the option takes, and the value.
 
-    >>> check_option("option 'init_scale' of method 'rbcn'", 1, 0.1)
+    >>> checked_option("option 'init_scale' of method 'rbcn'", 1, 0.1)
+    1
+    >>> checked_option("option 'binary' of model 'siamfc'", 234, "2345")
+    '234'
     """
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if isinstance(default, bool):
@@ -70,8 +75,10 @@ def check_option(label: str, value: Any, default: Any) -> None:
     elif isinstance(default, float):
         valid, wanted = number and math.isfinite(value), "a finite number" if number else "a number"
     elif isinstance(default, str):
+        value = str(value) if default.isdecimal() and type(value) is int else value
         valid, wanted = isinstance(value, str), "text"
     else:
-        return
+        return value
     if not valid:
         raise UsageError(f"{label} takes {wanted}, got {value!r}")
+    return value

@@ -37,6 +37,24 @@ def noise(height, width, seed=0):
 halves = st.integers(-40, 60).map(lambda k: k / 2)
 
 
+def test_huge_squares_take_bounded_memory_and_show_the_same():
+    image = np.zeros((900, 1200, 3), np.uint8)
+    image[300:600, 400:800] = 200
+    rows, columns = np.mgrid[:255, :255]
+    # The side of a square of 20,000 pixels is 255 here; a pixel here covers 78.
+    y, x = ((grid + 0.5) * 20_000 / 255 - 10_000 + middle for grid, middle in ((rows, 450), (columns, 600)))
+    inside = (y > 300) & (y < 600) & (x > 400) & (x < 800)
+    near = (np.abs(y - 450) < 450 + 160) & (np.abs(x - 600) < 600 + 160)
+    tracemalloc.start()
+    crop = crop_and_resize(image, (600, 450), 20_000, 255)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60e6
+    assert crop.shape == (255, 255, 3)
+    assert (crop[inside, 0] > 150).all()
+    assert (crop[~near, 0] == mean_colour(image)[0]).all()
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     x=halves, y=halves, side=st.integers(1, 50).map(lambda k: k / 2), height=st.integers(1, 9), width=st.integers(1, 9)

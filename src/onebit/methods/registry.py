@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from onebit.errors import UsageError, unknown_name
-from onebit.registry import Registry, check_option
+from onebit.registry import Registry, checked_option
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Method:
             UsageError: for an option that the method does not take, naming the nearest that it does, and for a value of
                 another type than the default's.
         """
-        valid = self.defaults()
+        valid, checked = self.defaults(), dict(self.options)
         for name, value in options.items():
             if name not in valid:
                 if not valid:
                     raise UsageError(f"method {self.name!r} takes no options, got {name!r}")
                 raise unknown_name(f"option of method {self.name!r}:", name, valid)
-            check_option(f"option {name!r} of method {self.name!r}", value, valid[name])
-        return Method(self.name, self.conv_class, self.linear_class, self.source, {**self.options, **options})
+            checked[name] = checked_option(f"option {name!r} of method {self.name!r}", value, valid[name])
+        return Method(self.name, self.conv_class, self.linear_class, self.source, checked)
 
     def conv(self, in_channels: int, out_channels: int, kernel_size: int, **arguments: Any) -> nn.Module:
         """A convolution of this method; arguments as for torch.nn.Conv2d without bias."""

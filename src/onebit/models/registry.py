@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from onebit.errors import UsageError, unknown_name
 from onebit.methods import get_method
-from onebit.registry import Registry, check_option
+from onebit.registry import Registry, checked_option
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def create_model(
     for key, value in options.items():
         if key not in valid:
             raise unknown_name(f"option of model {name!r}:", key, valid)
-        check_option(f"option {key!r} of model {name!r}", value, valid[key])
+        options[key] = checked_option(f"option {key!r} of model {name!r}", value, valid[key])
     for label, value in (("num_classes", num_classes), ("in_channels", in_channels), ("image_size", image_size)):
         if type(value) is not int or value < 1:
             raise UsageError(f"{label} must be a positive whole number, got {value!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from onebit.tracking.opencv import load_cv2
 EXEMPLAR, INSTANCE, SEARCH = 127, 255, 239
 #: the network's stride: pixels of the searched image from one response to the next
 STRIDE = 8
+#: largest side of a square that is cut pixel by pixel; of larger ones every second, third ... pixel is taken
+LARGEST = 4096
 RESIZES = ("linear", "cubic", "area", "nearest", "lanczos")
 
 
@@ -75,6 +78,15 @@ def resize(image: NDArray[Any], size: tuple[int, int], mode: str = "linear") -> 
 def crop_and_resize(
     image: Image, centre: Any, side: float, out: int, fill: Image | None = None, mode: str = "linear"
 ) -> Image:
-    """:func:`crop_square` brought to ``out`` x ``out`` pixels; ``fill`` is by default the image's mean colour."""
-    square = crop_square(image, centre, side, mean_colour(image) if fill is None else fill)
+    """:func:`crop_square` brought to ``out`` x ``out`` pixels; ``fill`` is by default the image's mean colour.
+
+    A square of more than :data:`LARGEST` pixels a side is cut from every k-th row and column, so that no square takes more than
+    50 MB, whatever the image and the side.
+    """
+    if fill is None:
+        fill = mean_colour(image)
+    step = math.ceil(side / LARGEST)
+    if step > 1:
+        image, centre, side = image[::step, ::step], np.asarray(centre) / step, side / step
+    square = crop_square(image, centre, side, fill)
     return resize(np.ascontiguousarray(square), (out, out), mode)

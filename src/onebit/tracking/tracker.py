@@ -48,8 +48,7 @@ class TrackerSettings:
     upsampling: int = 16
     """The response is enlarged so many times."""
     side_limits: tuple[float, float] = (0.2, 5.0)
-    """Least and largest side of the searched square, as multiples of the first one: a lost tracker's frames cost no more than
-    this. The reference has no such limits."""
+    """Least and largest side of the searched square, as multiples of the first one. The reference has no such limits."""
 
     def __post_init__(self) -> None:
         if self.scales < 1 or self.scales % 2 == 0 or self.scale_step < 1 or self.upsampling < 1:
@@ -78,7 +77,8 @@ class SiamTracker:
         device: where a siamfc runs.
 
     State is float32, centre and size; the same frames give the same boxes. The side of the searched square is kept within
-    ``side_limits`` and the centre within the image, so that the cost of a frame has a bound wherever the tracker runs.
+    ``side_limits`` and the centre within the image, and huge squares are cut from fewer pixels
+    (:func:`~onebit.tracking.crop.crop_and_resize`), so that the cost of a frame has a bound wherever the tracker runs.
 
     >>> from onebit.models import create_model
     >>> tracker = SiamTracker(create_model("siamfc", "real"))

@@ -6,6 +6,7 @@ import copy
 import importlib
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -60,6 +61,11 @@ def load_teacher(recipe: Recipe, data: dict[str, Any]) -> nn.Module:
         UsageError: if the factory cannot be found or called, or the teacher knows other classes than the data set.
     """
     config = recipe.teacher
+    if not Path(config.checkpoint).exists():
+        raise CheckpointError(
+            f"there is no checkpoint {config.checkpoint} for the teacher; train it first, or name a run or checkpoint with "
+            "--teacher.checkpoint"
+        )
     file = find_checkpoint(config.checkpoint)
     content = read_tensors(file)
     if content.get("format") == FORMAT:
