@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +12,11 @@ import pytest
 from onebit.cli import main
 from onebit.errors import DataError, UsageError
 from onebit.tracking.baselines import FirstBox
-from onebit.tracking.boxes import one_based_to_zero
+from onebit.tracking.boxes import as_boxes, one_based_to_zero
 from onebit.tracking.follow import follow
-from onebit.tracking.outputs import Tracked, check_output, draw_box, write_boxes
+from onebit.tracking.outputs import Tracked, check_apart, check_output, draw_box, write_boxes
 from onebit.tracking.video import Source
-from onebit.tracking.window import check_window
+from onebit.tracking.window import check_window, select_box, show
 
 cv2 = pytest.importorskip("cv2")
 
@@ -80,6 +82,7 @@ def test_sources_that_cannot_be(tmp_path, frames, video):
         (tmp_path / "gap", "frame 3 is missing"),
         (tmp_path / "empty", "holds no images"),
         ("97", "camera 97 cannot be opened"),
+        ("http://127.0.0.1:9/x.mp4", "no video comes from the stream http://127.0.0.1:9/x.mp4; check its address"),
     ):
         with pytest.raises(DataError, match=words):
             Source(place)
@@ -167,14 +170,22 @@ def test_a_written_video_has_the_frames(tmp_path, frames, ending):
     assert again[4].image.shape == (HEIGHT, WIDTH, 3)
 
 
-def test_no_video_is_left_after_a_failure(tmp_path, frames):
-    class Failing(FirstBox):
-        def update(self, image):
-            raise DataError("lost")
-
-    with pytest.raises(DataError, match="lost"):
-        follow(Failing(), Source(frames), lambda _: np.array([5, 5, 20, 20.0]), video=tmp_path / "out.avi")
-    assert list(tmp_path.iterdir()) == []
+def test_a_failure_leaves_what_was_tracked_until_then(capsys, tmp_path, frames):
+    folder, boxes, out = tmp_path / "frames", tmp_path / "b.csv", tmp_path / "v.avi"
+    shutil.copytree(frames, folder)
+    (folder / "000004.png").write_bytes(b"no image")
+    words = [folder, "--model", "first-box", "--init", "4,5,20,10"]
+    status, printed, told = run(capsys, *words, "--save-boxes", boxes, "--save-video", out)
+    assert (status, printed) == (1, "")
+    assert re.search(rf"000004.png is not a readable image.*3 frames until then are kept in {out} and {boxes}", told)
+    assert len(boxes.read_text().splitlines()) == 4
+    assert len(list(Source(out))) == 3
+    (folder / "000001.png").write_bytes(b"no image")
+    early = run(capsys, *words, "--save-video", tmp_path / "none.avi")
+    assert "000001.png is not a readable image" in early[2]
+    assert "kept" not in early[2]
+    assert "kept" not in run(capsys, *words, "--start", "1")[2]  # nothing was to be written
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.csv", "frames", "v.avi"]
 
 
 def test_keys_end_and_start_anew(frames):
@@ -188,6 +199,154 @@ def test_keys_end_and_start_anew(frames):
     outcome = follow(FirstBox(), Source(frames), first_box, watch=lambda one, drawing: next(answers))
     assert asked == [0, 2]
     assert [one.box[0] for one in outcome.tracked] == [1, 1, 2, 2]
+
+
+def test_without_a_new_box_the_old_target_is_followed(frames):
+    chosen = iter([np.array([1, 5, 20, 20.0]), None])
+    outcome = follow(FirstBox(), Source(frames), lambda _: next(chosen), watch=lambda one, _: "r" * (one.number == 2))
+    assert [one.box[0] for one in outcome.tracked] == [1] * COUNT
+    with pytest.raises(UsageError, match=r"no box was drawn.*--init x,y,w,h"):
+        follow(FirstBox(), Source(frames), lambda _: None)
+
+
+class Screen:
+    """Windows of OpenCV that are not there: each wait takes the next of ``acts``, a key, "X" or mouse events."""
+
+    def __init__(self, monkeypatch, *acts):
+        self.acts, self.open, self.told = iter(acts), False, True
+        self.mouse: Any = None
+        monkeypatch.setenv("DISPLAY", ":0")
+        for name in ("namedWindow", "imshow", "destroyAllWindows", "setMouseCallback", "getWindowProperty", "waitKey"):
+            monkeypatch.setattr(cv2, name, getattr(self, name))
+
+    def namedWindow(self, *_):
+        self.open = True
+
+    def imshow(self, title, image):
+        self.open = True
+
+    def destroyAllWindows(self):
+        self.open = False
+
+    def setMouseCallback(self, title, call):
+        self.mouse = call
+
+    def getWindowProperty(self, title, what):
+        return float(self.open) if self.told else -1.0
+
+    def waitKey(self, milliseconds):
+        act = next(self.acts, "") if self.open else ""
+        if act == "X":
+            self.open = False
+        elif isinstance(act, list):
+            for event, x, y in act:
+                self.mouse(getattr(cv2, f"EVENT_{event}"), x, y, 0, None)
+        return ord(act) if isinstance(act, str) and len(act) == 1 and act != "X" else -1
+
+
+def drag(x0, y0, x1, y1):
+    return [
+        ("MOUSEMOVE", 1, 1),
+        ("LBUTTONDOWN", x0, y0),
+        ("MOUSEMOVE", 3, 3),
+        ("LBUTTONUP", x1, y1),
+        ("MOUSEMOVE", 9, 9),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("acts", "box"),
+    [
+        ([drag(10, 5, 29, 14), "\r"], [10, 5, 20, 10]),
+        ([drag(29, 14, 10, 5), " "], [10, 5, 20, 10]),
+        (["", "\r", drag(7, 7, 7, 7), "\r", drag(40, 30, 99, -9), "\n"], [40, 0, 24, 31]),  # Enter needs a box
+        ([drag(10, 5, 29, 14), "c"], None),
+        (["\x1b"], None),
+        ([drag(10, 5, 29, 14), "X"], None),
+    ],
+)
+@pytest.mark.parametrize("stay", [False, True])
+def test_a_box_is_drawn_with_the_mouse(monkeypatch, acts, box, stay):
+    screen = Screen(monkeypatch, *acts)
+    drawn = select_box(np.zeros((HEIGHT, WIDTH, 3), np.uint8), stay)
+    assert (drawn if drawn is None else drawn.tolist()) == box
+    assert screen.open == (stay and "X" not in acts)
+
+
+def test_what_is_pressed_while_watching(monkeypatch):
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    for acts, answer in (
+        (["r"], "r"),
+        (["q"], "q"),
+        (["x"], ""),
+        (["X"], "q"),
+        ([" ", "", "r"], "r"),
+        ([" ", "X"], "q"),
+    ):
+        Screen(monkeypatch, *acts)
+        assert show(image) == answer
+    Screen(monkeypatch).told = False  # an OpenCV that does not say whether the window is there
+    assert show(image) == ""
+
+
+def test_a_closed_window_that_opencv_no_longer_knows(monkeypatch):
+    Screen(monkeypatch)
+
+    def unknown(*_):
+        raise cv2.error("NULL window")
+
+    monkeypatch.setattr(cv2, "getWindowProperty", unknown)
+    assert show(np.zeros((HEIGHT, WIDTH, 3), np.uint8)) == "q"
+
+
+def test_a_cancelled_new_box_keeps_the_video(capsys, monkeypatch, tmp_path, video):
+    Screen(monkeypatch, "", "r", "c")
+    words = ["--model", "first-box", "--init", "4,5,20,10", "--show", "--json", "--quiet"]
+    status, printed, told = run(capsys, video, *words, "--save-video", tmp_path / "v.avi")
+    assert status == 0, told
+    assert json.loads(printed)["last_box"] == [4, 5, 20, 10]
+    assert len(list(Source(tmp_path / "v.avi"))) == COUNT
+
+
+def test_an_output_is_neither_the_source_nor_the_other_output(capsys, tmp_path, frames, video):
+    clip, folder = tmp_path / "clip.avi", tmp_path / "frames"
+    clip.write_bytes(video.read_bytes())
+    shutil.copytree(frames, folder)
+    (tmp_path / "link.avi").symlink_to(clip)
+    (tmp_path / "hard.avi").hardlink_to(clip)
+    (folder / "boxes.csv").symlink_to(folder / "000002.png")
+    words = ["--model", "first-box", "--init", "4,5,20,10", "--overwrite"]
+    for source, option, output, of in (
+        (clip, "--save-video", clip, clip),
+        (clip, "--save-video", tmp_path / "link.avi", clip),
+        (tmp_path / "link.avi", "--save-video", clip, tmp_path / "link.avi"),
+        (tmp_path / "hard.avi", "--save-video", tmp_path / "frames/../clip.avi", tmp_path / "hard.avi"),
+        (f"file://{clip}", "--save-video", clip, clip),
+        (folder, "--save-boxes", folder / "boxes.csv", folder / "000002.png"),
+    ):
+        status, _, told = run(capsys, source, *words, option, output)
+        assert status == 2
+        assert f"{output} is the same file as {of}, which would be lost" in told
+    (tmp_path / "other.csv").symlink_to(tmp_path / "link.avi")
+    with pytest.raises(UsageError, match="the same file"):
+        check_apart([tmp_path / "other.csv", clip], [])
+    check_apart([tmp_path / "new.avi", tmp_path / "new.csv"], [clip])
+    assert clip.read_bytes() == video.read_bytes()
+
+
+def test_the_box_in_four_words(capsys, frames):
+    for box in (["4", "5", "20", "10"], ["4,", "5,", "20,", "10"], ["-4.5", "5", "20", "10"], ["4,5,20,10"]):
+        for words in ([frames, "--init", *box], ["--init", *box, frames]):
+            status, printed, told = run(capsys, *words, "--model", "first-box", "--quiet", "--json")
+            assert status == 0, told
+            assert json.loads(printed)["last_box"][1:] == [5, 20, 10]
+    assert "four numbers x,y,w,h" in run(capsys, frames, "--init", "4", "5", "20", "--model", "first-box")[2]
+
+
+def test_text_is_no_box():
+    for wrong in ("abc", [1, 2, "x", 4], [[1, 2, 3, 4], [5]]):
+        with pytest.raises(UsageError, match="numbers x, y, w, h; got"):
+            as_boxes(wrong)
 
 
 def test_the_command_tracks_without_a_display(capsys, monkeypatch, tmp_path, video):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from onebit.cli.arguments import parse, print_json
-from onebit.errors import UsageError
+from onebit.errors import OnebitError, UsageError
 
 
 @dataclass
@@ -58,12 +60,12 @@ class Arguments:
 
 
 def run(argv: Sequence[str]) -> None:
-    arguments = parse(Arguments, "track run", argv)
+    arguments = parse(Arguments, "track run", _joined_box(argv))
     from onebit.tracking.boxes import Boxes, parse_box
     from onebit.tracking.follow import Followed, follow
     from onebit.tracking.images import Image
     from onebit.tracking.load import load_tracker
-    from onebit.tracking.outputs import BOX_FILES, CODECS, Tracked, check_output, write_boxes
+    from onebit.tracking.outputs import BOX_FILES, CODECS, Tracked, check_apart, check_output, write_boxes
     from onebit.tracking.tracker import check_first_box
     from onebit.tracking.video import Source
     from onebit.tracking.window import check_window, select_box, show
@@ -80,6 +82,8 @@ def run(argv: Sequence[str]) -> None:
     if arguments.threads < 0:
         raise UsageError(f"threads is at least 1, or 0 to leave it alone, got {arguments.threads}")
     source = Source(arguments.source, arguments.start, arguments.stride, arguments.max_frames)
+    files = [path for path in (arguments.save_video, arguments.save_boxes) if path is not None]
+    check_apart(files, source.files)
     if arguments.threads:
         import torch
 
@@ -87,8 +91,10 @@ def run(argv: Sequence[str]) -> None:
     threads = max(1, arguments.threads)
     tracker = load_tracker(arguments.model, arguments.which, device=arguments.device, threads=threads)
 
-    def first_box(image: Image) -> Boxes:
-        return check_first_box(given, image) if given is not None and not done.tracked else select_box(image)
+    def first_box(image: Image) -> Boxes | None:
+        if given is not None and not done.tracked:
+            return check_first_box(given, image)
+        return select_box(image, stay=arguments.show)
 
     def watch(one: Tracked, drawing: Image | None) -> str:
         progress.tell(done)
@@ -97,13 +103,18 @@ def run(argv: Sequence[str]) -> None:
     done, progress = Followed(), _Progress(source.total, arguments.quiet)
     try:
         follow(tracker, source, first_box, video=arguments.save_video, watch=watch, drawn=arguments.show, done=done)
+    except OnebitError as error:
+        if not done.tracked or not files:
+            raise
+        kept = " and ".join(map(str, files))
+        raise type(error)(f"{error} ({len(done.tracked)} frames until then are kept in {kept})") from error
     finally:
         progress.end()
         if arguments.save_boxes is not None and done.tracked:
             write_boxes(arguments.save_boxes, done.tracked, arguments.one_based)
     if source.cut_off:
         print(f"note: {source.cut_off}", file=sys.stderr)
-    _report(arguments, done)
+    _report(done, files, arguments.json)
 
 
 class _Progress:
@@ -126,10 +137,19 @@ class _Progress:
             print(file=sys.stderr)
 
 
-def _report(arguments: Arguments, done: Any) -> None:
-    files = [path for path in (arguments.save_video, arguments.save_boxes) if path is not None]
+def _joined_box(argv: Sequence[str]) -> list[str]:
+    """The arguments, with ``--init 1 2 3 4`` as ``--init 1,2,3,4``."""
+    words = list(argv)
+    start = words.index("--init") if "--init" in words else len(words)
+    numbers = list(itertools.takewhile(re.compile(r"-?[\d.]+,?").fullmatch, words[start + 1 : start + 5]))
+    if numbers:
+        words[start : start + 1 + len(numbers)] = [f"--init={' '.join(numbers)}"]
+    return words
+
+
+def _report(done: Any, files: Sequence[Path], as_json: bool) -> None:
     last = done.tracked[-1]
-    if arguments.json:
+    if as_json:
         box = [round(float(value), 3) for value in last.box]
         figures = {"frames": len(done.tracked), "fps": done.fps, "fps_with_reading": done.fps_in_all}
         print_json({**figures, "last_box": box, "last_score": last.score, "files": [str(path) for path in files]})

@@ -24,7 +24,10 @@ def as_boxes(boxes: ArrayLike) -> Boxes:
     Raises:
         UsageError: unless the last dimension is 4 and there are at most two.
     """
-    array = np.array(boxes, dtype=np.float64)
+    try:
+        array = np.array(boxes, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"boxes are (4,) or (n, 4) numbers x, y, w, h; got {boxes!r}") from error
     if array.ndim not in (1, 2) or array.shape[-1] != 4:
         raise UsageError(f"boxes are (4,) or (n, 4) numbers x, y, w, h; got shape {array.shape}")
     return array

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from onebit.errors import UsageError
 from onebit.tracking.baselines import Tracker
 from onebit.tracking.boxes import Boxes
 from onebit.tracking.images import Image
@@ -18,6 +19,8 @@ from onebit.tracking.video import Frame, Source
 
 #: called after each frame with the drawing (None unless one was asked for); its answer: "" go on, "q" stop, "r" a new box
 Watch = Callable[[Tracked, Image | None], str]
+#: the box on an image, 0-based; None: none was chosen
+Choose = Callable[[Image], Boxes | None]
 
 
 @dataclass
@@ -42,7 +45,7 @@ class Followed:
 def follow(
     tracker: Tracker,
     source: Source,
-    first_box: Callable[[Image], Boxes],
+    first_box: Choose,
     *,
     video: Path | None = None,
     watch: Watch | None = None,
@@ -52,11 +55,12 @@ def follow(
     """Track through the source.
 
     Args:
-        first_box: the box on the first frame's image, 0-based; asked again when ``watch`` answers "r".
-        video: write a video with the boxes drawn in; drawn: make drawings for ``watch``.
+        first_box: asked for the box on the first frame's image, and again when ``watch`` answers "r": None then goes on with
+            the target that was followed.
+        video: write a video with the boxes drawn in, up to an error or an interruption; drawn: make drawings for ``watch``.
         done: where to keep the outcome; it holds what was tracked until an error or an interruption, too.
     Raises:
-        UsageError: for a first box that cannot be; DataError: for frames that cannot be read.
+        UsageError: for no first box or one that cannot be; DataError: for frames that cannot be read.
     """
     done = done if done is not None else Followed()
     began = time.perf_counter()
@@ -72,7 +76,7 @@ def follow(
 def _follow(
     tracker: Tracker,
     frames: Iterator[Frame],
-    first_box: Callable[[Image], Boxes],
+    first_box: Choose,
     done: Followed,
     writer: VideoWriter | None,
     watch: Watch | None,
@@ -80,24 +84,25 @@ def _follow(
 ) -> None:
     start, answer = np.zeros(4), "r"
     for frame in frames:
-        if answer == "r":
-            start = first_box(frame.image)
-            began = time.perf_counter()
-            tracker.init(frame.image, start)
-            box, score = start, 1.0
-        else:
-            began = time.perf_counter()
+        chosen = first_box(frame.image) if answer == "r" else None
+        began = time.perf_counter()
+        if chosen is not None:
+            tracker.init(frame.image, chosen)
+            start, box, score = chosen, chosen, 1.0
+        elif done.tracked:
             box, score = tracker.update(frame.image)
+        else:
+            raise UsageError("no box was drawn; drag one with the mouse and press Enter, or give --init x,y,w,h")
         seconds = time.perf_counter() - began
         done.tracking_seconds += seconds
         scale = float(np.sqrt(box[2] * box[3] / (start[2] * start[3])))
         one = Tracked(frame.number, frame.seconds, box, score, scale)
-        done.tracked.append(one)
         drawing = None
         if writer is not None or drawn:
             drawing = draw_box(frame.image, box, f"{frame.number}  score {score:.2f}  {1 / max(seconds, 1e-9):.1f} fps")
         if writer is not None and drawing is not None:
             writer.write(drawing)
+        done.tracked.append(one)
         answer = watch(one, drawing) if watch is not None else ""
         if answer == "q":
             return

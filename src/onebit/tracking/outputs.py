@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,26 @@ def check_output(path: Path | None, endings: Sequence[str], overwrite: bool) -> 
         raise UsageError(f"{path} is there already; choose another name, or add --overwrite")
 
 
+def check_apart(outputs: Iterable[Path], sources: Iterable[Path]) -> None:
+    """Refuse an output that is a file of the source, or the output before it, by whatever name or link.
+
+    Raises:
+        UsageError: naming both.
+    """
+    taken = {_identity(path): path for path in sources}
+    for path in outputs:
+        if not path.exists():
+            continue
+        if (mark := _identity(path)) in taken:
+            raise UsageError(f"{path} is the same file as {taken[mark]}, which would be lost; choose another name")
+        taken[mark] = path
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
 def write_boxes(path: Path, tracked: Sequence[Tracked], one_based: bool = False) -> None:
     """Write the boxes in one atomic step; the ending says how.
 
@@ -88,7 +108,8 @@ def write_boxes(path: Path, tracked: Sequence[Tracked], one_based: bool = False)
 
 
 class VideoWriter:
-    """Writes frames into a video, which appears under its name when it is closed; used as a context.
+    """Writes frames into a video, which appears under its name when it is closed, with the frames until an error or an
+    interruption, too; used as a context.
 
     Raises:
         OnebitError: if the codec of that ending cannot be had, or the file cannot be written.
@@ -135,8 +156,7 @@ class VideoWriter:
         if self._writer is None:
             return
         self._writer.release()
-        # What was tracked until an interruption is kept; after an error nothing is.
-        if self._part is not None and (kind is None or issubclass(kind, KeyboardInterrupt)):
+        if self.frames and self._part is not None:
             put_in_place(self._part, self.path)
         else:
             self._drop()
@@ -147,15 +167,17 @@ class VideoWriter:
                 self._part.unlink()
 
 
-def draw_box(image: Image, box: Boxes, text: str = "", colour: tuple[int, int, int] = (255, 80, 0)) -> Image:
-    """A copy of an RGB image with a box and a line of text at its top left."""
+def draw_box(image: Image, box: Boxes | None, text: str = "", colour: tuple[int, int, int] = (255, 80, 0)) -> Image:
+    """A copy of an RGB image with a box, if there is one, and a line of text at its top left."""
     cv2 = load_cv2()
     drawn = np.ascontiguousarray(image).copy()
     height, width = drawn.shape[:2]
     thick = max(1, round(min(height, width) / 240))
-    # Far outside, whole numbers of C would overflow.
-    x0, y0, x1, y1 = np.clip([box[0], box[1], box[0] + box[2] - 1, box[1] + box[3] - 1], -1e4, 1e4).round().astype(int)
-    cv2.rectangle(drawn, (int(x0), int(y0)), (int(x1), int(y1)), colour, thick)
+    if box is not None:
+        x, y, w, h = box
+        # Far outside, whole numbers of C would overflow.
+        x0, y0, x1, y1 = np.clip([x, y, x + w - 1, y + h - 1], -1e4, 1e4).round().astype(int)
+        cv2.rectangle(drawn, (int(x0), int(y0)), (int(x1), int(y1)), colour, thick)
     if text:
         size = max(0.4, min(height, width) / 600)
         place = (4, int(22 * size) + 4)

@@ -36,7 +36,8 @@ class Source:
         start: the first frame that is given, 0-based; stride: of each so many frames the first; most: so many frames, 0: all.
 
     Attributes:
-        kind: "video", "folder" or "camera"; fps: as the source states it, over ``stride``; total: frames it will give, or None;
+        kind: "video", "folder" or "camera"; files: what it reads, none for a camera or a stream;
+            fps: as the source states it, over ``stride``; total: frames it will give, or None;
             cut_off: once iterated, a sentence if a video ended before the frames that it states.
 
     Raises:
@@ -48,15 +49,17 @@ class Source:
             raise UsageError(
                 f"start is at least 0, stride at least 1, max_frames at least 0 (all); got {start}, {stride}, {most}"
             )
-        self.name, self.start, self.stride, self.most = str(source), start, stride, most
+        # The address of a file is that file.
+        self.name, self.start, self.stride, self.most = str(source).removeprefix("file://"), start, stride, most
         self.cut_off = ""
         self._capture: Any = None
-        path = Path(source)
+        path = Path(self.name)
         if path.is_dir():
-            self.kind, self._files = "folder", list_frames(frames_folder(path))
-            count, fps = len(self._files), DEFAULT_FPS
+            self.kind, self.files = "folder", list_frames(frames_folder(path))
+            count, fps = len(self.files), DEFAULT_FPS
         else:
             self.kind, count, fps = self._open(path)
+            self.files = (path,) if self.kind == "video" else ()
         if count is not None and start >= count:
             raise UsageError(f"{source} has {count} frames, the last is number {count - 1}; --start is {start}")
         self.fps = fps / stride
@@ -67,8 +70,8 @@ class Source:
     def _open(self, path: Path) -> tuple[str, int | None, float]:
         """Open a video, camera or stream; returns its kind, its frames as far as it says, and its frames per second."""
         cv2 = load_cv2()
-        camera = self.name.isdecimal()
-        if not camera and "://" not in self.name and not path.is_file():
+        camera, stream = self.name.isdecimal(), "://" in self.name
+        if not camera and not stream and not path.is_file():
             raise DataError(f"there is no video or folder {self.name}; a camera is a number such as 0")
         logging = cv2.utils.logging
         before = logging.setLogLevel(logging.LOG_LEVEL_SILENT)  # what failed is said below, once
@@ -79,13 +82,15 @@ class Source:
         if not self._capture.isOpened():
             if camera:
                 raise DataError(f"camera {self.name} cannot be opened; is it connected and free?")
+            if stream:
+                raise DataError(f"no video comes from the stream {self.name}; check its address and the network")
             raise DataError(
                 f"{self.name} cannot be decoded as a video; convert it, or extract its frames into a folder: "
                 f"ffmpeg -i {self.name} frames/%06d.jpg"
             )
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        live = camera or "://" in self.name
+        live = camera or stream
         return (
             "camera" if live else "video",
             count if count > 0 and not live else None,
@@ -105,8 +110,8 @@ class Source:
             self.cut_off = f"{self.name} ended after {given} of {self.total} frames; it may be damaged or cut off"
 
     def _folder(self) -> Iterator[Frame]:
-        for number in range(self.start, len(self._files), self.stride):
-            path = self._files[number]
+        for number in range(self.start, len(self.files), self.stride):
+            path = self.files[number]
             yield Frame(read_image(path), number, number / DEFAULT_FPS, path.name)
 
     def _video(self) -> Iterator[Frame]:
