@@ -49,7 +49,10 @@ def test_run_score_and_report(onebit: Callable) -> None:
     assert report.out.index("other") < report.out.index("first-box")
     assert "written: reports/OTB2015/report.html" in report.err
     assert Path("reports/OTB2015/first-box/performance.json").is_file()
-    printed = json.loads(onebit("track", "report", "data", "--strips", "0", "--json").out)
+    refused = onebit("track", "report", "data")
+    assert refused.status == 2
+    assert "reports/OTB2015 holds a report already" in refused.error
+    printed = json.loads(onebit("track", "report", "data", "--strips", "0", "--json", "--overwrite").out)
     assert [one["tracker"] for one in printed["trackers"]] == ["first-box"]
     assert printed["report"] == "reports/OTB2015/report.html"
 

@@ -1,8 +1,12 @@
 """Evaluation: results that say what a tracker did, going on after a stop, several processes, and nothing written over."""
 
 import json
+import multiprocessing
 import os
+import socket
 import sys
+import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ from onebit.tracking.evaluate import RECORD, read_record, run_tracker, track_seq
 from onebit.tracking.layouts import load_sequences
 from onebit.tracking.protocols import score_tracker
 from onebit.tracking.results import read_result
+from onebit.tracking.tracker import check_first_box
 
 START = (5, 10, 12, 10)
 
@@ -42,6 +47,25 @@ class Deadly(FirstBox):
 
     def update(self, image):
         os._exit(3)
+
+
+class Choosy(FirstBox):
+    """Refuses a first box as the trackers of networks do."""
+
+    def init(self, image, box):
+        super().init(image, check_first_box(box, image))
+
+
+class Waiting(FirstBox):
+    """Tells a port that it runs, and stays in its first frame; its connection ends with its process."""
+
+    def __init__(self, port):
+        self._port = port
+
+    def update(self, image):
+        with socket.create_connection(("127.0.0.1", self._port)):
+            time.sleep(120)
+            os._exit(3)
 
 
 @pytest.fixture
@@ -136,6 +160,38 @@ def test_what_fails_is_named_and_the_rest_is_kept(tmp_path, data):
     data.sequences[1].frames[2].write_bytes(b"no image")
     with pytest.raises(OnebitError, match=r"Right: .*0003\.png is not a readable image"):
         run_tracker(data, FirstBox, tmp_path / "U", {})
+
+
+@pytest.mark.parametrize(("row", "told"), [("5,5,0,10", "5,5,0,10"), ("65\t1\t9.5\t9", "65,1,9.5,9")])
+def test_a_first_box_that_shows_nothing_is_told_once_as_it_is_written(tmp_path, data, row, told):
+    path = tmp_path / "data" / "Up" / "groundtruth_rect.txt"
+    path.write_text("\n".join([row, *path.read_text().splitlines()[1:]]))
+    lines = []
+    with pytest.raises(OnebitError) as failed:
+        run_tracker(load_sequences(tmp_path / "data"), Choosy, tmp_path / "T", {}, say=lines.append)
+    assert f"Up: {path}, line 1: the tracker cannot start on {told} (x,y,w,h) in an image of 64x48 pixels" in str(
+        failed.value
+    )
+    assert lines[-1] == "3/3 Up: failed; the cause is told at the end"
+    assert "cannot start" not in "".join(lines)
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path, data):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        make = partial(Waiting, server.getsockname()[1])
+        context = multiprocessing.get_context("spawn")
+        parent = context.Process(target=run_tracker, args=(data, make, tmp_path / "T", {}), kwargs={"workers": 2})
+        parent.start()
+        try:
+            workers = [server.accept()[0] for _ in range(2)]
+        finally:
+            parent.kill()
+        for worker in workers:
+            with worker:
+                worker.settimeout(20)
+                assert worker.recv(1) == b""
+        parent.join()
 
 
 def test_several_processes_give_the_same_files(tmp_path, data):

@@ -144,6 +144,28 @@ def test_an_empty_annotation_leaves_its_target_out(tmp_path):
     assert any("groundtruth_rect.1.txt is empty" in fact for fact in found.facts())
 
 
+def test_nothing_but_empty_annotations(tmp_path):
+    otb_sequence(tmp_path, "Ball", straight(3)).write_text("\n")
+    with pytest.raises(
+        DataError, match=r"holds no sequence in the layout otb .*; \S+Ball/groundtruth_rect\.txt is empty"
+    ):
+        load_sequences(tmp_path)
+
+
+def test_nothing_of_a_subset(tmp_path):
+    otb_sequence(tmp_path, "Ball", straight(3))
+    otb_sequence(tmp_path, "Couple", straight(3)).write_text("")
+    with pytest.raises(
+        DataError, match=r"Couple/\S+ is empty .*; of TB50, these are not there: Basketball, Biker,"
+    ) as told:
+        load_sequences(tmp_path, subset="TB50")
+    assert "Ball/" not in str(told.value)
+    got10k_sequence(tmp_path / "val" / "a", straight(3))
+    (tmp_path / "val" / "list.txt").write_text("z\n")
+    with pytest.raises(DataError, match="of val, these are not there: z"):
+        load_sequences(tmp_path, layout="got10k")
+
+
 def test_five_digit_names(tmp_path):
     otb_sequence(tmp_path, "Board", straight(12), digits=5)
     (board,) = load_sequences(tmp_path).sequences
@@ -314,7 +336,7 @@ def row(path: Path, line: int, text: str) -> None:
         (3, "1 2 3 4 5", r"line 3: a row .* this one has 5"),
         (2, "", r"line 2: a row .* this one has 0"),
         (2, "1,2,three,4", r"line 2: '1 2 three 4' are not four numbers"),
-        (2, "1,2,NaN,4", r"line 2: NaN is not allowed"),
+        (2, "1,2,NaN,4", r"line 2: NaN is not allowed in this annotation file; give the box or remove the sequence$"),
         (3, "1,2,inf,4", r"line 3: an infinite number"),
         (3, "1,2,-3,4", r"line 3: width and height cannot be negative"),
     ],

@@ -9,7 +9,7 @@ import random
 import numpy as np
 import pytest
 
-from benchmark_trees import got10k_sequence, otb_sequence, uav_sequence, write_rows
+from benchmark_trees import got10k_sequence, otb_sequence, straight, uav_sequence, write_rows
 from onebit.tracking.layouts import load_sequences
 from onebit.tracking.protocols import score_tracker
 
@@ -46,6 +46,13 @@ def assert_same(ours, theirs, where=""):
             np.testing.assert_allclose(ours[key], np.asarray(value), rtol=0, atol=TOLERANCE, err_msg=f"{where}/{key}")
 
 
+def performance(data, results):
+    """Ours, less what it has beside the toolkit's keys."""
+    ours = score_tracker(data, results, "T").to_performance()
+    assert ours["T"].pop("protocol") == "got10k"
+    return ours
+
+
 def report(kind, data, results, tmp_path):
     experiment = kind.__new__(kind)  # its __init__ would download
     experiment.dataset, experiment.nbins_iou, experiment.nbins_ce = data, 21, 51
@@ -77,7 +84,7 @@ def test_got10k(tmp_path, repetitions):
     )
     experiment.plot_curves = lambda *_: None
     theirs = json.loads(json.dumps(experiment.report(["T"]), default=lambda value: value.tolist()))
-    assert_same(score_tracker(load_sequences(tmp_path / "data"), results, "T").to_performance(), theirs)
+    assert_same(performance(load_sequences(tmp_path / "data"), results), theirs)
 
 
 def test_otb(tmp_path):
@@ -98,8 +105,7 @@ def test_otb(tmp_path):
     data = datasets.OTB(str(tmp_path / "data"), "tb100", download=False)
     theirs = report(experiments.ExperimentOTB, data, results.parent, tmp_path)
     assert len(theirs["T"]["seq_wise"]) == 5
-    ours = score_tracker(load_sequences(tmp_path / "data", subset="TB100"), results, "T").to_performance()
-    assert_same(ours, theirs)
+    assert_same(performance(load_sequences(tmp_path / "data", subset="TB100"), results), theirs)
 
 
 def test_uav123(tmp_path):
@@ -114,4 +120,25 @@ def test_uav123(tmp_path):
         write_rows(results / f"{name}.txt", boxes, form="{:.3f}")
     data = datasets.UAV123(str(tmp_path / "data"), "UAV123")
     theirs = report(experiments.ExperimentUAV123, data, results.parent, tmp_path)
-    assert_same(score_tracker(load_sequences(tmp_path / "data"), results, "T").to_performance(), theirs)
+    assert_same(performance(load_sequences(tmp_path / "data"), results), theirs)
+
+
+@pytest.mark.parametrize("layout", ["otb", "got10k"])
+def test_their_plots_are_drawn_from_our_files(tmp_path, layout):
+    """``performance.json`` has a key more than theirs, which they have to pass over."""
+    file = tmp_path / "reports" / "T" / "performance.json"
+    if layout == "otb":
+        kind, bins, files = experiments.ExperimentOTB, 21, []
+        otb_sequence(tmp_path / "data", "Ball", straight(3))
+    else:
+        kind, bins, files = experiments.ExperimentGOT10k, 101, [[str(file)]]
+        got10k_sequence(tmp_path / "data" / "val" / "Ball", straight(3))
+    write_rows(tmp_path / "results" / "Ball.txt", straight(3))
+    scores = score_tracker(load_sequences(tmp_path / "data"), tmp_path / "results", "T")
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(scores.to_performance()))
+    experiment = kind.__new__(kind)
+    experiment.nbins_iou, experiment.nbins_ce = bins, 51
+    experiment.report_dir = str(tmp_path / "reports")
+    experiment.plot_curves(*files, ["T"])
+    assert list(file.parent.glob("success_plot*.png"))

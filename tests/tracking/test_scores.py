@@ -237,7 +237,9 @@ def test_otb_and_uav123_against_slow_code(seed, layout):
 
 def test_what_performance_json_holds():
     truth = [[0, 0, 10, 10]] * 3
-    curves = scored([sequence(truth)], [[truth]]).to_performance()["T"]
+    curves = scored([sequence(truth)], [[truth]], "pysot").to_performance()["T"]
+    assert set(curves) == {"protocol", "overall", "seq_wise"}
+    assert curves["protocol"] == "pysot"
     keys = {"success_curve", "precision_curve", "success_score", "precision_score", "success_rate", "speed_fps"}
     assert set(curves["overall"]) == set(curves["seq_wise"]["ball"]) == keys
     assert curves["overall"]["speed_fps"] == -1

@@ -13,6 +13,7 @@ from PIL import Image
 
 from benchmark_trees import got10k_sequence, otb_sequence, square_video, straight, write_rows
 from onebit.errors import DataError, UsageError
+from onebit.reports.figures.tracking import Curve, success_figure, tracker_colours
 from onebit.reports.film_strip import TRUTH, film_strip, place_view, view_size
 from onebit.tracking.layouts import load_sequences
 from onebit.tracking.report import Entry, find_entries, write_tracking_report
@@ -61,9 +62,34 @@ def test_everything_is_written(tmp_path, data, entries):
     assert float(next(row for row in rows if row["tracker"] == "perfect")["success"]) == pytest.approx(20 / 21)
     performance = json.loads((home / "perfect" / "performance.json").read_text())
     assert performance["perfect"]["overall"]["success_score"] == pytest.approx(20 / 21)
+    assert performance["perfect"]["protocol"] == "got10k"
+    for name in ("scores.csv", "sequences.csv"):
+        rows = list(csv.DictReader(io.StringIO((home / name).read_text())))
+        assert {(row["data"], row["protocol"]) for row in rows} == {("OTB", "got10k")}
     before = {path: path.read_bytes() for path in report.files}
-    write_tracking_report(data, entries, tmp_path / "reports")
+    write_tracking_report(data, entries, tmp_path / "reports", overwrite=True)
     assert {path: path.read_bytes() for path in report.files} == before
+
+
+def test_a_report_is_replaced_wholly_or_not_at_all(tmp_path, data, entries):
+    """No folder holds scores of two protocols, two selections of sequences or two sets of trackers."""
+    report = write_tracking_report(data, entries, tmp_path / "reports", strips=0)
+    home = tmp_path / "reports" / "OTB2015"
+    (home / "stays" / "mine.txt").write_text("kept")
+    before = {path: path.read_bytes() for path in home.rglob("*.*")}
+    other = {"protocol": "pysot", "strips": 0}
+    with pytest.raises(UsageError, match=r"OTB2015 holds a report already \(report\.html\); choose another --out or"):
+        write_tracking_report(data.select(["Left"]), entries[1:2], tmp_path / "reports", **other)
+    assert {path: path.read_bytes() for path in home.rglob("*.*")} == before
+    again = write_tracking_report(data.select(["Left"]), entries[1:2], tmp_path / "reports", **other, overwrite=True)
+    assert set(home.rglob("*.*")) == {*again.files, home / "stays" / "mine.txt"}
+    assert len(again.files) == len(report.files) - 2
+    report.page.unlink()  # what is left of a report, or another toolkit's numbers, is one as well
+    for path in set(again.files) - {report.page}:
+        if path.name != "performance.json":
+            path.unlink()
+    with pytest.raises(UsageError, match=r"already \(perfect/performance\.json\)"):
+        write_tracking_report(data, entries, tmp_path / "reports")
 
 
 def test_plots_name_trackers_with_their_scores_best_first(tmp_path, data, entries):
@@ -74,6 +100,32 @@ def test_plots_name_trackers_with_their_scores_best_first(tmp_path, data, entrie
     assert legend[0][0] == "0.952"
     with Image.open(tmp_path / "reports" / "OTB2015" / "precision_plots.png") as plot:
         assert plot.size[0] == 920
+
+
+def test_plots_name_their_data_and_protocol(tmp_path, data, entries):
+    write_tracking_report(data, entries, tmp_path / "reports", protocol="pysot", strips=0)
+    for name, what in (("success_plots", "Success"), ("precision_plots", "Precision")):
+        drawn = (tmp_path / "reports" / "OTB2015" / f"{name}.svg").read_text()
+        assert f">{what}: OTB, protocol pysot, 2 sequences<" in drawn
+
+
+def test_a_long_title_is_broken_and_says_all():
+    title = "Success: " + "a name of a folder " * 8 + "protocol got10k"
+    figure = success_figure([Curve("a", 1.0, [1.0, 0.0])], [0.0, 1.0], title, "AO", tracker_colours(["a"]))
+    drawn = figure.axes[0].get_title(loc="left")
+    assert drawn.split() == title.split()
+    assert max(map(len, drawn.splitlines())) <= 56
+
+
+def test_curves_that_coincide_are_all_seen():
+    """Each is wider than those that are drawn over it; a curve of its own is as wide as ever."""
+    same = [Curve(name, 0.5, [1.0, 0.0]) for name in ("a", "b", "c")]
+    figure = success_figure(
+        [*same, Curve("d", 0.4, [0.8, 0.0])], [0.0, 1.0], "Success", "AO", tracker_colours(["a", "b", "c", "d"])
+    )
+    widths = [line.get_linewidth() for line in figure.axes[0].lines]
+    assert widths[0] > widths[1] > widths[2] == widths[3]
+    assert widths == [line.get_linewidth() for line in figure.legends[0].get_lines()]
 
 
 class Page(HTMLParser):

@@ -16,7 +16,7 @@ class Arguments(DataArguments):
     """Score trackers from their result files and put them side by side: table, performance.json, plots, film strips.
 
     Written to OUT/<data set>: report.html, scores.csv, scores.md, sequences.csv, success_plots and precision_plots (PNG, SVG),
-    and <tracker>/performance.json in the toolkits' keys.
+    and <tracker>/performance.json in the toolkits' keys. A report that is there stays, unless --overwrite replaces it wholly.
 
     Example: onebit track report data/OTB
 
@@ -35,6 +35,8 @@ class Arguments(DataArguments):
     """How many sequences get a film strip, at most."""
     pictures: int = 6
     """Frames in a film strip."""
+    overwrite: bool = False
+    """Replace the report that is there, whatever trackers, sequences and protocol it was of."""
     json: bool = False
     """Print the scores of all trackers and the page's path as JSON."""
 
@@ -46,7 +48,13 @@ def run(argv: Sequence[str]) -> None:
 
     entries = find_entries(data, arguments.results, arguments.trackers, arguments.others)
     report = write_tracking_report(
-        data, entries, arguments.out, protocol=arguments.protocol, strips=arguments.strips, pictures=arguments.pictures
+        data,
+        entries,
+        arguments.out,
+        protocol=arguments.protocol,
+        strips=arguments.strips,
+        pictures=arguments.pictures,
+        overwrite=arguments.overwrite,
     )
     for path in report.files:
         print(f"written: {path}", file=sys.stderr)

@@ -24,7 +24,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure on the page: a name for its ids, title, how to read it, and the text of an SVG file."""
+    """A figure on the page: a name for its ids, the title that is drawn in it, how to read it, and an SVG file's text."""
 
     name: str
     title: str
@@ -68,8 +68,7 @@ def _warnings(remarks: Sequence[str]) -> str:
 def _figure(plot: Plot) -> str:
     drawn = inline(plot.svg, plot.name, escape(f"{plot.title}. {plot.caption}"))
     return (
-        f'<figure class="card" id="{plot.name}">\n<h3>{escape(plot.title)}</h3>\n'
-        f"<figcaption>{escape(plot.caption)}</figcaption>\n{drawn}\n</figure>"
+        f'<figure class="card" id="{plot.name}">\n<figcaption>{escape(plot.caption)}</figcaption>\n{drawn}\n</figure>'
     )
 
 

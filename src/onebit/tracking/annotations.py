@@ -13,18 +13,24 @@ from onebit.errors import DataError
 from onebit.tracking.boxes import Boxes
 
 
-def read_boxes(path: Path, *, absent: bool = False, what: str = "annotation file") -> Boxes:
+def read_boxes(
+    path: Path,
+    *,
+    absent: bool = False,
+    what: str = "annotation file",
+    remedy: str = "give the box or remove the sequence",
+) -> Boxes:
     """The boxes of a file as they stand there, (n, 4) float64; separators may be commas, tabs, spaces or semicolons.
 
     Args:
         absent: whether NaN is allowed, for frames without a target; in the first row it never is.
-        what: the kind of file, for messages.
+        what: the kind of file; remedy: what to do about a NaN; both for messages.
 
     Raises:
         DataError: naming file and line, for anything but four numbers in a row, a NaN that is not allowed, an infinity, a
             negative size, or a file without rows.
     """
-    rows = [_row(path, number, words, absent, what) for number, words in _lines(path, what)]
+    rows = [_row(path, number, words, absent, what, remedy) for number, words in _lines(path, what)]
     if not rows:
         raise DataError(f"the {what} {path} is empty: it needs a line x,y,w,h per frame")
     boxes = np.array(rows)
@@ -79,7 +85,7 @@ def _lines(path: Path, what: str) -> list[tuple[int, list[str]]]:
 _SEPARATORS = str.maketrans({",": " ", ";": " ", "\t": " "})
 
 
-def _row(path: Path, number: int, words: Sequence[str], absent: bool, what: str) -> list[float]:
+def _row(path: Path, number: int, words: Sequence[str], absent: bool, what: str, remedy: str) -> list[float]:
     where = f"{path}, line {number}"
     if len(words) != 4:
         raise DataError(
@@ -91,7 +97,7 @@ def _row(path: Path, number: int, words: Sequence[str], absent: bool, what: str)
         raise DataError(f"{where}: {' '.join(words)!r} are not four numbers x,y,w,h") from None
     if any(map(math.isnan, row)):
         if not absent:
-            raise DataError(f"{where}: NaN is not allowed in this {what}; give the box or remove the sequence")
+            raise DataError(f"{where}: NaN is not allowed in this {what}; {remedy}")
         return row
     if any(map(math.isinf, row)):
         raise DataError(f"{where}: an infinite number in {' '.join(words)!r}; every number of a box has to be finite")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -50,6 +52,7 @@ def track_sequence(
     """Start a tracker on the first box of a sequence and follow it to the end.
 
     Raises:
+        DataError: when the tracker refuses the first box, with file, line and the numbers that stand there.
         OnebitError: when the tracker gives anything but four finite numbers with sizes of at least 0.
     """
     boxes, times, reading = [as_boxes(sequence.boxes[0])], [], 0.0
@@ -59,7 +62,7 @@ def track_sequence(
         reading += time.perf_counter() - started
         started = time.perf_counter()
         if number == 0:
-            tracker.init(image, boxes[0])
+            _init(tracker, image, sequence)
             times.append(time.perf_counter() - started)
             continue
         box = np.asarray(tracker.update(image)[0], np.float64)
@@ -68,6 +71,18 @@ def track_sequence(
             raise OnebitError(f"the tracker gave {box.tolist()} for {path}; a box is four finite numbers x, y, w, h")
         boxes.append(box)
     return Track(np.array(boxes), np.array(times), reading)
+
+
+def _init(tracker: Tracker, image: NDArray[np.uint8], sequence: Sequence) -> None:
+    try:
+        tracker.init(image, sequence.boxes[0])
+    except UsageError as error:
+        where = sequence.name if sequence.annotation is None else f"{sequence.annotation}, line 1"
+        box, (height, width) = ",".join(f"{value:.10g}" for value in sequence.truth[0]), image.shape[:2]
+        raise DataError(
+            f"{where}: the tracker cannot start on {box} (x,y,w,h) in an image of {width}x{height} pixels; it needs a box "
+            "on the image, more than 1 pixel wide and high: correct the line, or leave the sequence out"
+        ) from error
 
 
 def run_tracker(
@@ -112,7 +127,7 @@ def run_tracker(
     for number, (sequence, outcome) in enumerate(_tracks(left, make, workers, threads, repetitions), start=1):
         if isinstance(outcome, OnebitError):
             failed.append(f"{sequence.name}: {outcome}")
-            say(f"{number}/{len(left)} {sequence.name}: failed, {outcome}")
+            say(f"{number}/{len(left)} {sequence.name}: failed; the cause is told at the end")
             continue
         write_result(folder, sequence, [one.boxes for one in outcome], [one.times for one in outcome])
         seconds, reading = sum(one.times.sum() for one in outcome), sum(one.reading for one in outcome)
@@ -241,7 +256,16 @@ def _start(make: Callable[[], Tracker], threads: int) -> None:
 
 def _start_process(make: Callable[[], Tracker], threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a stop by hand is for the process that started this one
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _start(make, threads)
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed stops nobody: without this, its processes would track on and then wait for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _run(sequence: Sequence, repetitions: int) -> Outcome:

@@ -69,9 +69,11 @@ class Scores:
         }
 
     def to_performance(self) -> dict[str, Any]:
-        """What got10k writes to ``performance.json``, with its keys."""
+        """What got10k writes to ``performance.json``, with its keys; and the protocol, where its readers look for nothing:
+        they take everything at the top for a tracker."""
         return {
             self.tracker: {
+                "protocol": self.protocol,
                 "overall": _toolkit_overall(self.overall, self.speed),
                 "seq_wise": {
                     name: _toolkit_sequence(score, self.speeds[name]) for name, score in self.sequences.items()

@@ -52,6 +52,7 @@ def write_tracking_report(
     protocol: str = "got10k",
     strips: int = 24,
     pictures: int = 6,
+    overwrite: bool = False,
 ) -> Report:
     """Score every tracker on ``data`` and write the report into ``folder/<data set>``.
 
@@ -60,24 +61,31 @@ def write_tracking_report(
 
     Args:
         strips: how many sequences get a film strip, at most; pictures: frames in each.
+        overwrite: replace the report that is there, whatever trackers, sequences and protocol it was of.
 
     Raises:
-        UsageError: for no tracker, or two of one name; what :func:`~onebit.tracking.protocols.score_tracker` raises.
+        UsageError: for no tracker, or two of one name, or when a report is there and ``overwrite`` is False; what
+            :func:`~onebit.tracking.protocols.score_tracker` raises.
     """
     names = [entry.name for entry in entries]
     if not names or len(set(names)) < len(names):
         raise UsageError(f"a report needs trackers with names of their own, got {', '.join(names) or 'none'}")
     if pictures < 1:
         raise UsageError(f"a film strip has at least 1 picture, got {pictures}; without strips: 0 strips")
-    scores = tuple(score_tracker(data, entry.folder, entry.name, protocol) for entry in entries)
     home = folder / data.name
+    before = _report_files(home)
+    if before and not overwrite:
+        raise UsageError(
+            f"{home} holds a report already ({before[0].relative_to(home)}); choose another --out or --overwrite"
+        )
+    scores = tuple(score_tracker(data, entry.folder, entry.name, protocol) for entry in entries)
     records = {entry.name: read_record(entry.folder) for entry in entries}
     table, per_sequence = scores_table(scores, data, records), sequence_table(scores)
     origins = origins_table({entry.name: entry.folder for entry in entries}, records)
     texts = {
-        home / "scores.csv": table.csv(),
+        home / "scores.csv": _csv(table, scores[0]),
         home / "scores.md": table.markdown() + "\n",
-        home / "sequences.csv": per_sequence.csv(),
+        home / "sequences.csv": _csv(per_sequence, scores[0]),
         **{home / one.tracker / "performance.json": _json(one.to_performance()) for one in scores},
     }
     plots = _plots(scores)
@@ -85,6 +93,8 @@ def write_tracking_report(
     page = home / "report.html"
     tables = [table, per_sequence, origins]
     texts[page] = _page(data, entries, scores, tables, plots, strips, pictures)
+    for path in before:  # a tracker that is not in this report would stay with the scores of another
+        path.unlink()
     for path, text in texts.items():
         write_text(path, text)
     for path, content in pictured.items():
@@ -113,6 +123,19 @@ def find_entries(
             f"there are no results in {homes[0]}; run `onebit track evaluate`, or name folders with --others"
         )
     return [Entry(name, present[name]) for name in chosen] + [Entry(called(path), path) for path in others]
+
+
+def _report_files(home: Path) -> list[Path]:
+    """What a report of any trackers has left in its folder; other files there are none of its business."""
+    plots = [f"{name}_plots.{kind}" for name in ("success", "precision") for kind in ("png", "svg")]
+    named = [home / name for name in ("report.html", "scores.csv", "scores.md", "sequences.csv", *plots)]
+    return [*(path for path in named if path.is_file()), *sorted(home.glob("*/performance.json"))]
+
+
+def _csv(table: Table, one: Scores) -> str:
+    """A table for a file of its own, where no title says which data and protocol its numbers are of."""
+    rows = [(one.title, one.protocol, *row) for row in table.rows]
+    return Table(table.title, ["data", "protocol", *table.columns], rows).csv()
 
 
 def _json(value: Any) -> str:
@@ -146,7 +169,7 @@ def _plots(scores: Sequence[Scores]) -> list[Drawn]:
                 ("precision_plots", title, precision_figure, curves, PRECISION_THRESHOLDS, "precision at 20 px")
             )
         for name, title, draw, lines, xs, measure in figures:
-            figure = draw(lines, xs.tolist(), measure, colours)
+            figure = draw(lines, xs.tolist(), title, measure, colours)
             drawn.append((name, title, {kind: figure_bytes(figure, kind) for kind in ("png", "svg")}))
     return drawn
 

@@ -22,6 +22,8 @@ from onebit.tracking.boxes import Boxes
 from onebit.tracking.layouts import SequenceSet
 from onebit.tracking.sequences import Sequence, to_file
 
+_AGAIN = "run the tracker again on this sequence"
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -88,12 +90,12 @@ def read_result(folder: Path, sequence: Sequence) -> Result:
     for name in (sequence.name, *sequence.aliases):
         files = _found(folder, sequence.layout, name)
         if files:
-            boxes = tuple(read_boxes(path, what="result file") for path in files)
+            boxes = tuple(read_boxes(path, what="result file", remedy=_AGAIN) for path in files)
             for path, rows in zip(files, boxes, strict=True):
                 if len(rows) != len(sequence):
                     raise DataError(
                         f"the result file {path} has {len(rows)} rows for the {len(sequence)} frames of {sequence.name}; "
-                        "run the tracker again on this sequence"
+                        f"{_AGAIN}"
                     )
             return Result(boxes, _times(folder, name), tuple(files))
     tried = f"{sequence.name}.txt or {sequence.name}/{sequence.name}_001.txt"

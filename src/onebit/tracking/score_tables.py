@@ -45,10 +45,7 @@ def scores_table(scores: Sequence[Scores], data: SequenceSet, records: Records) 
         if count > 1
     ]
     notes += data.facts()[1:]
-    count = len(data)
-    return Table(
-        f"{about(scores[0])}, {count} sequence{'s' * (count != 1)}", columns, rows, notes
-    ).without_empty_columns()
+    return Table(about(scores[0]), columns, rows, notes).without_empty_columns()
 
 
 def sequence_table(scores: Sequence[Scores]) -> Table:
@@ -74,8 +71,9 @@ def origins_table(folders: Mapping[str, object], records: Records) -> Table:
 
 
 def about(scores: Scores) -> str:
-    """Data and protocol, for a title."""
-    return f"{scores.title}, protocol {scores.protocol}"
+    """Data, protocol and number of sequences, for a title."""
+    count = len(scores.sequences)
+    return f"{scores.title}, protocol {scores.protocol}, {count} sequence{'s' * (count != 1)}"
 
 
 def _with_reading(scores: Scores, records: Records) -> float | None:

@@ -28,6 +28,7 @@ class Sequence:
             where the ground truth is withheld (GOT-10k's test split).
         first_frame_number: the number in the first image's name.
         origin: what files of this sequence call the top left pixel: 1 in GOT-10k, OTB and UAV123, else 0.
+        annotation: the file of ground truth, whose first line is the first box; for messages.
         written: the boxes as they stand in the annotation file, which is what scores are computed from; by default
             those that ``boxes`` give.
         cover, absence: GOT-10k's labels per frame: visible share in eighths (0 is invisible) and 0 or 1.
@@ -46,6 +47,7 @@ class Sequence:
     boxes: Boxes
     first_frame_number: int = 1
     origin: int = 0
+    annotation: Path | None = None
     written: Boxes | None = None
     cover: NDArray[np.int64] | None = None
     absence: NDArray[np.int64] | None = None

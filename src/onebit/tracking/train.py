@@ -14,6 +14,7 @@ from onebit.models import list_models
 from onebit.tracking.layouts import load_sequences
 from onebit.tracking.pairs import find_stills
 from onebit.tracking.task import Tracking
+from onebit.training.processes import is_main_process
 from onebit.training.recipe import Recipe
 from onebit.training.recipe_files import load_recipe
 from onebit.training.run import RunResult, run_task
@@ -38,7 +39,7 @@ def train_tracker(
         recipe: a Recipe of a tracker, a shipped name (``siamfc-cpu``) or a .toml file.
         data: folders of sequences, each in any known layout; stills: folders of images, from which pairs are made, too.
         teacher: a full-precision siamfc of your own, used as it is.
-        say: gets a line about every data set that was found.
+        say: gets a line about every data set that was found, in the main process.
     Raises:
         UsageError: for a recipe of another kind of model, or values that cannot work; DataError: for data that cannot be read.
     """
@@ -50,8 +51,9 @@ def train_tracker(
 
     def make_task() -> Tracking:
         sets = [load_sequences(root) for root in data]
-        for line in (line for one in sets for line in one.facts()):
-            say(line)
+        if is_main_process():
+            for line in (line for one in sets for line in one.facts()):
+                say(line)
         images = [path for root in stills for path in find_stills(root)]
         return Tracking(recipe, [video for one in sets for video in one.sequences], images)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
 
 from onebit.reports.figures.style import CATEGORIES, GRID, label, new_figure
@@ -33,17 +33,17 @@ def tracker_colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def success_figure(
-    curves: Sequence[Curve], thresholds: Sequence[float], measure: str, colours: Mapping[str, str]
+    curves: Sequence[Curve], thresholds: Sequence[float], title: str, measure: str, colours: Mapping[str, str]
 ) -> Figure:
     """Share of frames whose overlap exceeds a threshold; ``measure`` says what the legend's numbers are."""
-    return _plot(curves, thresholds, colours, "overlap above", "share of frames", measure, 0.2)
+    return _plot(curves, thresholds, colours, title, "overlap above", "share of frames", measure, 0.2)
 
 
 def precision_figure(
-    curves: Sequence[Curve], thresholds: Sequence[float], measure: str, colours: Mapping[str, str]
+    curves: Sequence[Curve], thresholds: Sequence[float], title: str, measure: str, colours: Mapping[str, str]
 ) -> Figure:
     """Share of frames whose centre is within a distance; the line at 20 pixels is where the score is read."""
-    figure = _plot(curves, thresholds, colours, "centre error within (pixels)", "share of frames", measure, 10)
+    figure = _plot(curves, thresholds, colours, title, "centre error within (pixels)", "share of frames", measure, 10)
     figure.axes[0].axvline(20, color=GRID, linewidth=1.4, zorder=0)
     return figure
 
@@ -52,19 +52,24 @@ def _plot(
     curves: Sequence[Curve],
     thresholds: Sequence[float],
     colours: Mapping[str, str],
+    title: str,
     x: str,
     y: str,
     measure: str,
     step: float,
 ) -> Figure:
-    figure, grid = new_figure(2.75 + 0.19 * len(curves))
+    heading = textwrap.wrap(title, 56)
+    figure, grid = new_figure(2.8 + 0.17 * len(heading) + 0.19 * len(curves))
     axes = grid[0, 0]
+    axes.set_title("\n".join(heading), loc="left")
     order = list(colours)
     handles, names = [], []
-    for curve in sorted(curves, key=lambda curve: -curve.score):
+    best_first = sorted(curves, key=lambda curve: -curve.score)
+    for place, curve in enumerate(best_first, start=1):
         dash = _DASHES[order.index(curve.name) // len(CATEGORIES) % len(_DASHES)]
-        axes.plot(thresholds, curve.values, dash, color=colours[curve.name])
-        handles.append(Line2D([], [], color=colours[curve.name], linestyle=dash))
+        # Wider than the same curves of others, which are drawn over it.
+        over = sum(list(other.values) == list(curve.values) for other in best_first[place:])
+        handles += axes.plot(thresholds, curve.values, dash, color=colours[curve.name], linewidth=1.7 + 1.8 * over)
         names.append(f"{curve.score:.3f}  {label(curve.name, 42)}")
     axes.set_xlim(thresholds[0], thresholds[-1])
     axes.set_ylim(0, 1.005)

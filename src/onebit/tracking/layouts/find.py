@@ -9,6 +9,7 @@ from pathlib import Path
 from onebit.errors import DataError, unknown_name
 from onebit.tracking.layouts import got10k, lone_folder, otb, uav123
 from onebit.tracking.layouts.sequence_set import SequenceSet
+from onebit.tracking.sequences import first_names
 
 # name: (what it looks like, whether a folder looks like it, its reader)
 LAYOUTS: dict[str, tuple[str, Callable[[Path], bool], Callable[[Path, str | None], SequenceSet]]] = {
@@ -68,5 +69,8 @@ def load_sequences(
     looks, _, load = LAYOUTS[layout]
     found = load(root, subset)
     if not found.sequences:
-        raise DataError(f"{root} holds no sequence in the layout {layout} ({looks})")
+        reasons = list(found.left_out)
+        if found.missing:
+            reasons.append(f"of {found.subset}, these are not there: {first_names(found.missing)}")
+        raise DataError("; ".join([f"{root} holds no sequence in the layout {layout} ({looks})", *reasons]))
     return found if names is None else found.select(names)

@@ -69,6 +69,7 @@ def _sequence(folder: Path, split: str) -> Sequence:
         from_file(written, 1),
         first_frame_number=number_of(frames[0]) or 1,
         origin=1,
+        annotation=truth,
         written=written,
         cover=None if withheld else _labels(folder, "cover", len(frames)),
         absence=None if withheld else _labels(folder, "absence", len(frames)),

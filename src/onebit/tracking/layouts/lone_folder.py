@@ -70,6 +70,7 @@ def _sequence(folder: Path) -> Sequence:
         frames,
         boxes,
         first_frame_number=1 if number is None else number,
+        annotation=truth,
         written=written,
         note=note,
     )

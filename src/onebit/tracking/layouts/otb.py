@@ -84,6 +84,7 @@ def _sequence(folder: Path, truth: Path, target: int) -> Sequence:
         from_file(written, 1),
         first_frame_number=number_of(frames[0]) or 1,
         origin=1,
+        annotation=truth,
         written=written,
         layout="otb",
         note=note,

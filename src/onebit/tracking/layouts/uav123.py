@@ -100,5 +100,13 @@ def _sequence(truth: Path, images: Path, span: tuple[int, int] | None) -> Sequen
     named = tuple(images / f"{number:06d}.jpg" for number in range(first, last + 1))
     frames = list_frames(images, first, last) if images.is_dir() else named
     return Sequence(
-        truth.stem, frames, boxes, first_frame_number=first, origin=1, written=written, layout="uav123", note=note
+        truth.stem,
+        frames,
+        boxes,
+        first_frame_number=first,
+        origin=1,
+        annotation=truth,
+        written=written,
+        layout="uav123",
+        note=note,
     )
