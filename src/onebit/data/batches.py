@@ -13,6 +13,17 @@ from onebit.data.folder import FolderDataset, decoded_batches
 from onebit.errors import DataError, UsageError
 
 
+def share_of(step: int, batch_size: int, length: int, rank: int, world_size: int) -> slice:
+    """Positions in an epoch's sequence of ``length`` that a rank takes at ``step``.
+
+    >>> share_of(1, 4, 7, 0, 2), share_of(1, 4, 7, 1, 2)
+    (slice(4, 5, None), slice(5, 7, None))
+    """
+    first = step * batch_size
+    count = min(batch_size, length - first)
+    return slice(first + count * rank // world_size, first + count * (rank + 1) // world_size)
+
+
 class Batches:
     """The batches of a data set, epoch after epoch.
 
@@ -84,10 +95,7 @@ class Batches:
         return torch.cat([*decoded_batches(self.dataset, [chosen], workers=0)])
 
     def _share(self, step: int) -> slice:
-        """Positions in the epoch's sequence that this rank takes at ``step``."""
-        first = step * self.batch_size
-        count = min(self.batch_size, len(self.dataset) - first)
-        return slice(first + count * self.rank // self.world_size, first + count * (self.rank + 1) // self.world_size)
+        return share_of(step, self.batch_size, len(self.dataset), self.rank, self.world_size)
 
     def _decode(self, indices: list[Tensor], epoch: int) -> Iterator[Tensor]:
         if isinstance(self.dataset, Dataset):

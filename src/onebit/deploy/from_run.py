@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from onebit.deploy.pack import Precision, pack
 from onebit.deploy.packed_model import PackedModel, load
 from onebit.errors import UsageError
 from onebit.training.checkpoints import find_checkpoint, load_model
+from onebit.training.evaluation import Counts
 from onebit.training.recipe import Recipe
 from onebit.training.recipe_files import recipe_from_dict
 from onebit.training.sets import evaluation_batches, load_split
@@ -107,7 +107,7 @@ def evaluate_packed(
     packed = load(path, kernel=kernel, threads=threads)
     recipe = data_recipe(packed)
     dataset = load_split(recipe, split, Path(data_dir) if data_dir is not None else None, False)
-    totals = torch.zeros(4, dtype=torch.float64)
+    counts = Counts()
     for pixels, labels in pixel_batches(recipe, dataset):
         logits = packed(pixels)
         if logits.shape[1:] != (len(dataset.classes),):
@@ -115,9 +115,5 @@ def evaluate_packed(
                 f"the network's answers have shape {tuple(logits.shape[1:])}, {dataset.name} has {len(dataset.classes)} classes"
             )
         hits = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-        loss = F.cross_entropy(logits, labels, reduction="sum")
-        counts = [len(labels), hits[:, 0].sum().item(), hits.any(1).sum().item(), loss.item()]
-        totals += torch.tensor(counts, dtype=torch.float64)
-    n, top1, top5, loss = totals.tolist()
-    figures = {"n": int(n), "top1": 100 * top1 / n, "top5": 100 * top5 / n, "loss": loss / n}
-    return {"dataset": dataset.name, "split": split, **figures, "note": dataset.note}
+        counts.add(hits, F.cross_entropy(logits, labels, reduction="sum").item())
+    return {"dataset": dataset.name, "split": split, **counts.figures(), "note": dataset.note}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from onebit.data.augment import order
+from onebit.data.batches import share_of
 from onebit.errors import UsageError
 from onebit.tracking.labels import label_map
 from onebit.tracking.pairs import Crops, PairSource
@@ -66,9 +67,7 @@ class PairBatches:
             yield (inputs[0], inputs[1]), label_map().to(self.device).expand(len(pairs), 15, 15)
 
     def _share(self, step: int) -> slice:
-        first = step * self.batch_size
-        count = min(self.batch_size, len(self.source) - first)
-        return slice(first + count * self.rank // self.world_size, first + count * (self.rank + 1) // self.world_size)
+        return share_of(step, self.batch_size, len(self.source), self.rank, self.world_size)
 
     def _make(self, job: tuple[int, int]) -> Crops:
         index, epoch = job

@@ -19,6 +19,7 @@ from onebit.tracking.pair_batches import PairBatches
 from onebit.tracking.pairs import make_source, split_videos
 from onebit.tracking.sequences import Sequence as Video
 from onebit.tracking.sequences import first_names
+from onebit.training.evaluation import Counts
 from onebit.training.evaluation_files import kernel_histograms, npz
 from onebit.training.recipe import Recipe
 
@@ -74,25 +75,20 @@ class Tracking:
         return balanced_loss(output, target)
 
     def hits(self, output: Tensor, target: Tensor) -> Tensor:
-        return _found(output, target, 1).float().mean()
+        return _found(output, target, 1).any(1).float().mean()
 
     @torch.no_grad()
     def measure(self, model: nn.Module, batches: Any, fabric: Any = None) -> dict[str, Any]:
         training = model.training
         model.eval()
-        totals = torch.zeros(4, dtype=torch.float64)
+        counts = Counts()
         for inputs, target in batches.epoch(0):
             if not len(target):
                 continue
             output = model(inputs).float()
-            loss = balanced_loss(output, target).item() * len(target)
-            hits = [_found(output, target, count).sum().item() for count in (1, 5)]
-            totals += torch.tensor([len(target), *hits, loss], dtype=torch.float64)
+            counts.add(_found(output, target, 5), balanced_loss(output, target).item() * len(target))
         model.train(training)
-        if fabric is not None and fabric.world_size > 1:
-            totals = fabric.all_reduce(totals.to(fabric.device), reduce_op="sum").cpu()
-        n, top1, top5, loss = totals.tolist()
-        return {"n": int(n), "top1": 100 * top1 / n, "top5": 100 * top5 / n, "loss": loss / n}
+        return counts.figures(fabric)
 
     def check_teacher(self, teacher: nn.Module, device: Any) -> None:
         """Refuse a teacher that cannot take a pair or does not answer with 15 x 15 responses."""
@@ -129,6 +125,6 @@ class Tracking:
 
 
 def _found(output: Tensor, target: Tensor, count: int) -> Tensor:
-    """Whether one of the ``count`` highest responses of each pair is labelled, (N,)."""
+    """Whether the ``count`` highest responses of each pair, the highest first, are labelled, (N, count)."""
     best = output.flatten(1).topk(count, dim=1).indices
-    return target.flatten(1).gather(1, best).gt(0.5).any(1)
+    return target.flatten(1).gather(1, best).gt(0.5)

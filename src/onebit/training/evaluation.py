@@ -7,9 +7,29 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from onebit.data import Batches
+
+
+class Counts:
+    """What is counted over batches: answers, those right at once and among the first five, and the sum of their losses."""
+
+    def __init__(self) -> None:
+        self._totals = torch.zeros(4, dtype=torch.float64)
+
+    def add(self, hits: Tensor, loss: float) -> None:
+        """``hits`` (N, k), bool: whether each answer's best, second best ... is right; ``loss``: summed over the N."""
+        counts = [len(hits), hits[:, 0].sum().item(), hits.any(1).sum().item(), loss]
+        self._totals += torch.tensor(counts, dtype=torch.float64)
+
+    def figures(self, fabric: Any = None) -> dict[str, Any]:
+        """{"n", "top1", "top5", "loss"}, in percent and as a mean, over the processes of ``fabric``."""
+        totals = self._totals
+        if fabric is not None and fabric.world_size > 1:
+            totals = fabric.all_reduce(totals.to(fabric.device), reduce_op="sum").cpu()
+        n, top1, top5, loss = totals.tolist()
+        return {"n": int(n), "top1": 100 * top1 / n, "top5": 100 * top5 / n, "loss": loss / n}
 
 
 @torch.no_grad()
@@ -28,7 +48,7 @@ def evaluate_model(
     training = model.training
     model.eval()
     classes = len(batches.dataset.classes)
-    totals = torch.zeros(4, dtype=torch.float64)
+    counts = Counts()
     table = torch.zeros(classes, classes, dtype=torch.int64)
     for images, labels in batches.epoch(0):
         if not len(labels):
@@ -37,20 +57,14 @@ def evaluate_model(
             logits = model(images)
         logits = logits.float()
         best = logits.topk(min(5, logits.shape[1]), dim=1).indices
-        hits = best == labels[:, None]
-        loss = F.cross_entropy(logits, labels, reduction="sum")
-        counts = [len(labels), hits[:, 0].sum().item(), hits.any(1).sum().item(), loss.item()]
-        totals += torch.tensor(counts, dtype=torch.float64)
+        counts.add(best == labels[:, None], F.cross_entropy(logits, labels, reduction="sum").item())
         if confusion:
-            table += torch.bincount(labels.cpu() * classes + best[:, 0].cpu(), minlength=classes**2).view(
-                classes, classes
-            )
+            pairs = labels.cpu() * classes + best[:, 0].cpu()
+            table += torch.bincount(pairs, minlength=classes**2).view(classes, classes)
     model.train(training)
-    if fabric is not None and fabric.world_size > 1:
-        totals = fabric.all_reduce(totals.to(fabric.device), reduce_op="sum").cpu()
-        table = fabric.all_reduce(table.to(fabric.device), reduce_op="sum").cpu()
-    n, top1, top5, loss = totals.tolist()
-    result: dict[str, Any] = {"n": int(n), "top1": 100 * top1 / n, "top5": 100 * top5 / n, "loss": loss / n}
+    result = counts.figures(fabric)
     if confusion:
+        if fabric is not None and fabric.world_size > 1:
+            table = fabric.all_reduce(table.to(fabric.device), reduce_op="sum").cpu()
         result["confusion"] = table.tolist()
     return result
