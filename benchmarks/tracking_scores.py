@@ -29,9 +29,10 @@ HELD_OUT = {"OTB": ("David", "Couple", "Skiing"), "GOT-10k": ("football",)}
 RECIPES = {
     "float": "siamfc-cpu",
     "xnor": "xnor-siamfc-cpu",
-    "xnorp": "xnor-siamfc-cpu, model.options.feature_norm = false",
+    "xnorl": "xnor-siamfc-cpu, training.epochs = 60",
     "rbsf": "rb-sf-cpu",
-    "rbsfp": "rb-sf-cpu, model.options.feature_norm = false",
+    "rbsfl": "rb-sf-cpu, training.epochs = 60",
+    "rbsfr": "rb-sf-cpu, adversarial.enabled = false",
 }
 COLUMNS = ("tracker", "recipe", "data", "sequence", "measure", "runs", "n", "mean", "std", "each", "hardware", "date")
 

@@ -44,3 +44,13 @@ def test_of_two_processes_one_says_what_was_found(process: Callable, tmp_path: P
     assert done.status == 0, done.err
     assert done.err.count("data: otb layout, OTB, 1 sequence, 6 frames") == 1
     assert json.loads((tmp_path / "runs" / "tiny" / "evaluation.json").read_text())["n"] == done.json["n"]
+
+
+def test_two_processes_refuse_data_without_a_traceback(process: Callable, tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(RECIPE)
+    done = process("track", "train", "tiny.toml", "--data", "nowhere", cwd=tmp_path)
+    assert done.status == 1
+    assert "onebit: error: " in done.err
+    assert "nowhere" in done.err
+    assert "Traceback" not in done.err
+    assert not (tmp_path / "runs").exists()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import atexit
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from onebit.errors import UsageError
 from onebit.training.recipe import Recipe
+
+T = TypeVar("T")
 
 
 def make_fabric(recipe: Recipe) -> Any:
@@ -37,6 +40,22 @@ def make_fabric(recipe: Recipe) -> Any:
         atexit.unregister(_leave_group)
         atexit.register(_leave_group)
     return fabric
+
+
+def first_then_others(fabric: Any, make: Callable[[], T]) -> T:
+    """``make()`` in the first process, then in the others, so that one alone fetches what is missing.
+
+    What it raises, a process raises after all have tried: one that ended early would leave the others to a broken connection.
+    """
+    made, failure = None, None
+    with fabric.rank_zero_first():
+        try:
+            made = make()
+        except Exception as error:
+            failure = error
+    if failure is not None:
+        raise failure
+    return cast(T, made)
 
 
 def is_main_process() -> bool:

@@ -18,7 +18,7 @@ from onebit.training.checkpoints import build_model, load_model, resume_check
 from onebit.training.environment import environment
 from onebit.training.evaluation import evaluate_model
 from onebit.training.fit import Fit
-from onebit.training.processes import make_fabric
+from onebit.training.processes import first_then_others, make_fabric
 from onebit.training.recipe import Recipe
 from onebit.training.recipe_files import (
     load_recipe,
@@ -96,8 +96,7 @@ def run_task(
     # Every process looks for itself before the first of them writes: a refusal then ends them all.
     prepare_folder(folder, recipe, resume)
     fabric = make_fabric(recipe)
-    with fabric.rank_zero_first():  # of several processes one alone fetches what is missing
-        task = make_task()
+    task = first_then_others(fabric, make_task)
     build_seeded(recipe, task.data)  # an impossible student is refused before its teacher is trained
     fabric.barrier()
     own_teacher, joint = teacher is not None, recipe.teacher.source == "joint"
