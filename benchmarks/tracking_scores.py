@@ -1,6 +1,6 @@
 """The float tracker, its 1-bit versions and two baselines on sequences that no training saw.
 
-Claim: none beyond the table; the order float > RB-SF > XNOR is what is looked for.
+Claim: float > RB-SF > XNOR in the mean over three runs; what the discriminators and longer training change is beside it.
 Data: OTB's David, Couple and Skiing (success and precision, protocol got10k), GOT-10k's football (AO, SR). Trained on what else
 there is at hand: six more sequences of OTB, UAV123_10fps' wakeboard7, and pairs made of still images.
 Repeats: a folder of results per run, called <tracker>-<run>; mean and sample standard deviation over runs. first-box is
