@@ -2,10 +2,8 @@
 
 import json
 import multiprocessing
-import os
 import socket
 import sys
-import time
 from functools import partial
 
 import numpy as np
@@ -19,6 +17,7 @@ from onebit.tracking.layouts import load_sequences
 from onebit.tracking.protocols import score_tracker
 from onebit.tracking.results import read_result
 from onebit.tracking.tracker import check_first_box
+from trackers_in_processes import Deadly, Waiting
 
 START = (5, 10, 12, 10)
 
@@ -42,30 +41,11 @@ class Broken(FirstBox):
         return (np.full(4, np.nan) if self.calls == 2 else self._box), 1.0
 
 
-class Deadly(FirstBox):
-    """Ends its process, as a crash in a library does."""
-
-    def update(self, image):
-        os._exit(3)
-
-
 class Choosy(FirstBox):
     """Refuses a first box as the trackers of networks do."""
 
     def init(self, image, box):
         super().init(image, check_first_box(box, image))
-
-
-class Waiting(FirstBox):
-    """Tells a port that it runs, and stays in its first frame; its connection ends with its process."""
-
-    def __init__(self, port):
-        self._port = port
-
-    def update(self, image):
-        with socket.create_connection(("127.0.0.1", self._port)):
-            time.sleep(120)
-            os._exit(3)
 
 
 @pytest.fixture
