@@ -14,7 +14,7 @@ import onebit
 from deploy.hand_made import Builder, residual
 from onebit.data import Augment, Batches
 from onebit.data.folder import load_folder
-from onebit.deploy.agreement import agreement
+from onebit.deploy.agreement import agreement, recorded_inputs
 from onebit.deploy.images import read_pixels
 from onebit.deploy.inspection import float_bytes, layers
 from onebit.deploy.program import Operation, Program
@@ -109,6 +109,21 @@ def test_agreement_counts_a_sign_for_every_shift() -> None:
     )
     assert one.signs
     assert several.signs == 5 * one.signs
+
+
+def test_inputs_are_recorded_as_the_layers_read_them() -> None:
+    class ChangesItLater(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = onebit.nn.BinaryConv2d(2, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(x) + x.relu_()
+
+    images = -torch.rand(1, 2, 3, 3)
+    with recorded_inputs(network := ChangesItLater()) as read, torch.inference_mode():
+        network(images.clone())
+    assert torch.equal(read["conv"][0], images)
 
 
 def test_agreement_needs_the_normalisation() -> None:

@@ -74,7 +74,8 @@ def recorded_inputs(network: nn.Module) -> Generator[dict[str, list[Tensor]]]:
     read: dict[str, list[Tensor]] = {}
 
     def keep(path: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda _, inputs: read.setdefault(path, []).append(inputs[0])
+        # A copy, for the network may go on to change what the layer has read in place.
+        return lambda _, inputs: read.setdefault(path, []).append(inputs[0].clone())
 
     layers = [(path, module) for path, module in network.named_modules() if isinstance(module, BinaryLayer)]
     hooks = [module.register_forward_pre_hook(keep(path)) for path, module in layers]
