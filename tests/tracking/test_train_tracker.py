@@ -84,6 +84,10 @@ def test_a_run_leaves_recipe_metrics_checkpoints_and_figures(teacher):
     assert load_checkpoint(teacher / "checkpoints" / "last.pt")["data"]["sequences"] == ["one", "two"]
     page = write_report(teacher)
     assert page.stat().st_size > 1000
+    told = page.read_text()
+    assert "of the train_sample pairs" in told
+    assert f"{evaluation['n']} pairs" in told
+    assert f"{evaluation['n']} images" not in told
 
 
 def test_everything_at_once_and_a_resume_bit_by_bit(data, teacher, tmp_path):

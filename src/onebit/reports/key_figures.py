@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,17 +39,18 @@ def accuracies(run: Run) -> tuple[Accuracy | None, Accuracy | None]:
 
     That is the evaluation of the final weights; before there is one, the hold-out images after the last epoch.
     """
-    first, second = (_held_out, _evaluation) if (own := _evaluation(run)) is None else (_evaluation, _held_out)
+    evaluated = partial(_evaluation, counted=counts(run))
+    first, second = (_held_out, evaluated) if (own := evaluated(run)) is None else (evaluated, _held_out)
     teacher = None if run.teacher is None else first(run.teacher) or second(run.teacher)
     return own or _held_out(run), teacher
 
 
-def _evaluation(run: Run) -> Accuracy | None:
+def _evaluation(run: Run, counted: str) -> Accuracy | None:
     evaluation = run.evaluation
     if evaluation is None or evaluation.scores.top1 is None:
         return None
     split = evaluation.split or "evaluation"
-    return Accuracy(evaluation.scores.top1, split, f"{split}, {evaluation.n:,} images" if evaluation.n else split)
+    return Accuracy(evaluation.scores.top1, split, f"{split}, {evaluation.n:,} {counted}" if evaluation.n else split)
 
 
 def _held_out(run: Run) -> Accuracy | None:
@@ -75,6 +77,11 @@ def subject(run: Run) -> dict[str, str]:
     if run.evaluation is not None and run.evaluation.dataset:
         found.setdefault("data", run.evaluation.dataset)
     return found
+
+
+def counts(run: Run) -> str:
+    """What a run's accuracies are shares of: images, or the pairs of them that a tracker is trained on."""
+    return "pairs" if subject(run).get("data") == "pairs" else "images"
 
 
 def _look_up(recipe: dict[str, Any], path: tuple[str, ...]) -> str | None:

@@ -132,17 +132,18 @@ def _summary(run: Run) -> str:
         return ""
     share = run.binary_share
     who = f"With {100 * share:.1f} % of its weights in one bit, the network" if share else "The network"
-    tracker = key_figures.subject(run).get("data") == "pairs"
-    does = (
-        "finds the target in {:.2f} % of the {} pairs" if tracker else "classifies {:.2f} % of the {} images correctly"
-    )
-    sentence = f"{who} {does.format(own.top1, own.split)}"
+    counted = key_figures.counts(run)
+    does = {
+        "images": "classifies {:.2f} % of the {} images correctly",
+        "pairs": "finds the target in {:.2f} % of the {} pairs",
+    }
+    sentence = f"{who} {does[counted].format(own.top1, own.split)}"
     if teacher is not None and own.split == teacher.split:
         side = "below" if own.top1 <= teacher.top1 else "above"
         sentence += f", {abs(own.top1 - teacher.top1):.2f} percentage points {side} its full-precision teacher"
     evaluated = run.evaluation is not None and run.evaluation.scores.top1 is not None
     note = run.evaluation.note if evaluated and run.evaluation else None
-    remark = f'<p class="note">About the {"pairs" if tracker else "images"}: {escape(note)}</p>' if note else ""
+    remark = f'<p class="note">About the {counted}: {escape(note)}</p>' if note else ""
     return f'<p class="lead">{escape(sentence)}.</p>{remark}'
 
 
